@@ -1,0 +1,1 @@
+"""One module per mail system, read side and act side."""

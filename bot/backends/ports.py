@@ -1,0 +1,113 @@
+"""The ports that a mail system's module implements.
+
+Adding one = one module, its tests, one line in bot/backends/registry.py.
+
+Every method may raise BackendError. Reads return whole answers or raise: a short list is never taken for a whole one.
+Acts are desired-state and idempotent: asking for what already holds succeeds and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bot.core.capabilities import Capability
+from storage.records import ConnectorFacts, DomainFacts, DomainType, MessageFacts
+
+
+class BackendError(Exception):
+    """A mail system did not do or tell what was asked. The text is one line that says what to do.
+
+    BackendError
+    ├── Unreachable   nothing was received: nothing happened, try later
+    ├── Refused       it answered no: nothing happened, trying again won't help
+    └── OutcomeUnknown  the request was sent, the answer lost: read the state before anything else
+    """
+
+
+class Unreachable(BackendError):
+    """Nothing was received; nothing happened."""
+
+
+class Refused(BackendError):
+    """The mail system answered no; nothing happened."""
+
+
+class OutcomeUnknown(BackendError):
+    """Sent, but no answer: it may have happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One whole read of a mail system; None = this backend does not read that part."""
+
+    connectors: Sequence[ConnectorFacts] | None = None
+    domains: Sequence[DomainFacts] | None = None
+    messages: Sequence[MessageFacts] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientAnswer:
+    """What the directory says of some addresses (lower case). An address in neither set is unknown, never invalid."""
+
+    valid: frozenset[str] = field(default_factory=frozenset)
+    invalid: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRef:
+    """One message for one recipient."""
+
+    key: str
+    recipient: str
+
+
+class Backend(Protocol):
+    """The read side of one mail system."""
+
+    @property
+    def name(self) -> str:
+        """The instance's name in MFI_BACKENDS; also the `backend` of everything it reports."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can read and do; methods outside this set are never called."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Read everything that it can read."""
+        ...
+
+    async def recipients(self, addresses: Iterable[str]) -> RecipientAnswer:
+        """READ_RECIPIENTS: which of these exist in the directory."""
+        ...
+
+    async def connector(self, key: str) -> ConnectorFacts | None:
+        """READ_CONNECTORS: one connector as it is now."""
+        ...
+
+    async def domain(self, name: str) -> DomainFacts | None:
+        """READ_DOMAINS: one accepted domain as it is now."""
+        ...
+
+    async def messages(self, refs: Iterable[MessageRef]) -> Sequence[MessageFacts]:
+        """READ_QUEUE: these messages as they are now, ended ones with their final status; unknown ones are absent."""
+        ...
+
+    async def reject(self, refs: Sequence[MessageRef], reason: str) -> None:
+        """REJECT_MESSAGES: end each of these with an NDR to its sender. Ended ones are left alone."""
+        ...
+
+    async def set_domain_type(self, name: str, to: DomainType) -> None:
+        """SET_DOMAIN_TYPE."""
+        ...
+
+    async def set_connector_enabled(self, key: str, *, enabled: bool) -> None:
+        """SET_CONNECTOR_ENABLED."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,36 @@
+"""The thresholds of triage in one place. Defaults are the product's; every one can be set (bot/settings.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """When to probe, open, escalate, resolve and verify."""
+
+    probe_interval: timedelta = timedelta(seconds=300)
+    probe_interval_failing: timedelta = timedelta(seconds=60)
+    open_after: int = 2
+    """Consecutive failed probes that open an incident; one is enough when the queue agrees."""
+    resolve_after: int = 2
+    """Consecutive good probes that resolve one, if nothing waits with its code any more."""
+    queue_settle: timedelta = timedelta(minutes=15)
+    """Mail younger than this is in flight, not stuck."""
+    critical_age: timedelta = timedelta(hours=4)
+    critical_count: int = 200
+    critical_before_bounce: timedelta = timedelta(hours=4)
+    escalate_at: tuple[timedelta, ...] = (timedelta(hours=4), timedelta(hours=12), timedelta(hours=20))
+    escalate_before_bounce: timedelta = timedelta(hours=1)
+    flap_window: timedelta = timedelta(hours=1)
+    """Re-opening within this time of the last resolve counts as flapping: told once, then kept open."""
+    blind_after: int = 5
+    """So many targets that were fine and turn to one network code within one interval mean that we are blind."""
+    verify_after: timedelta = timedelta(seconds=3600)
+    verify_attempts: int = 3
+    offer_expires: timedelta = timedelta(minutes=10)
+    stale_after: timedelta = timedelta(minutes=15)
+    """Queue facts older than this are shown as stale and never acted on."""
+    actions_on: bool = False
+    """Off: Fix now is a dry run that shows what it would do."""

@@ -1,0 +1,62 @@
+"""The port through which services post: bot/slack/client.py implements it, tests use a ten-line fake."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from bot.core.views import IncidentView
+from storage.records import OutboxItem
+
+
+class DeliveryError(Exception):
+    """A message did not reach Slack for certain. The text is one line for `/mfi status`.
+
+    DeliveryError
+    ├── Permanent     Slack will never take it as it is (channel_not_found, not_in_channel, …)
+    ├── RetryLater    nothing was posted; try again after `seconds` (None: the caller's own back-off)
+    ├── Ambiguous     sent, but the answer was lost: look before sending again
+    └── MessageGone   the message to redraw or reply to no longer exists: post a new one
+    """
+
+
+class Permanent(DeliveryError):
+    """Never as it is."""
+
+
+class RetryLater(DeliveryError):
+    """Not posted."""
+
+    def __init__(self, reason: str, seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+
+
+class Ambiguous(DeliveryError):
+    """Perhaps posted."""
+
+
+class MessageGone(DeliveryError):
+    """Its target no longer exists."""
+
+
+class Poster(Protocol):
+    """Posts what the outbox owes. `view` is read at the moment of sending, so a late message shows the present."""
+
+    async def post(self, item: OutboxItem, view: IncidentView) -> str:
+        """Post a root (into item.channel) or a reply/broadcast (into the incident's thread, telling item.event_id).
+
+        The message carries item.uid in its metadata. Returns its ts. Raises DeliveryError.
+        """
+        ...
+
+    async def redraw(self, item: OutboxItem, view: IncidentView) -> None:
+        """Redraw the incident's message (view.incident.channel, .ts) in place. Repeating it is harmless."""
+        ...
+
+    async def find(self, item: OutboxItem, view: IncidentView, since: datetime) -> str | None:
+        """Look in the channel (or the thread) for a message of ours that carries item.uid, posted after `since`.
+
+        Returns its ts, or None if it certainly is not there. Raises DeliveryError when history can't be read.
+        """
+        ...

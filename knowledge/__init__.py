@@ -1,0 +1,1 @@
+"""What is known about mail-flow errors. Pure; knows nothing of the bot or of storage."""

@@ -1,0 +1,1 @@
+"""What is true. The only place with SQL; knows nothing of the bot."""
