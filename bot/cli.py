@@ -1,0 +1,302 @@
+"""The `mfi` command: parse words, call one use case, print. Each command imports only what it needs.
+
+Exit codes: 0 fine (degraded too), 1 the thing checked is failing, 2 bad usage or settings, 3 database unusable,
+4 another instance runs. An error is one line on stderr that says what to do; a traceback never reaches a user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+    from storage.connection import Store
+
+T = TypeVar("T")
+
+EXIT_FAILING, EXIT_USAGE, EXIT_DATABASE, EXIT_RUNNING = 1, 2, 3, 4
+MAX_TEXT = 64 * 1024
+
+
+class ExitWith(Exception):
+    """End the command with this exit code and these lines on stderr."""
+
+    def __init__(self, code: int, *lines: str) -> None:
+        super().__init__(*lines)
+        self.code, self.lines = code, lines
+
+
+class Commands(click.Group):
+    """A group that answers an unknown word with the nearest command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, but with a suggestion."""
+        if self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.5)
+            hint = f" Did you mean “mfi {near[0]}”?" if near else ""
+            raise click.UsageError(f"no command {args[0][:40]!r}.{hint} “mfi --help” lists them")
+        return super().resolve_command(ctx, args)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; returns the exit code."""
+    try:
+        result = cli.main(args=list(argv), prog_name="mfi", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except ExitWith as end:
+        return _complain(end.code, *end.lines)
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        click.echo(help_text.format_message())
+        return EXIT_USAGE
+    except click.ClickException as wrong:
+        return _complain(EXIT_USAGE, wrong.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        return _complain(130, "stopped")
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the reader left: stay silent
+        return 0
+
+
+def _complain(code: int, *lines: str) -> int:
+    for line in lines:
+        click.echo(f"mfi: {line}", err=True)
+    return code
+
+
+# --- what several commands need -----------------------------------------------------------------------------------
+
+
+def _settings(*, to_run: bool = False) -> Settings:
+    from bot.settings import SettingsError, load, read_environment
+
+    try:
+        return load(read_environment(os.environ), to_run=to_run)
+    except SettingsError as error:
+        hint = ("`mfi demo` tries everything on this machine and needs no Slack at all",) if to_run else ()
+        raise ExitWith(EXIT_USAGE, *error.problems, *hint) from None
+
+
+async def _with_store(settings: Settings, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+    """Open the database beside a bot that may be running, do the work, close."""
+    from storage.connection import AlreadyRunning, Store, StoreError, Unusable
+
+    try:
+        store = await Store.open(settings.database)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+    except AlreadyRunning as error:
+        raise ExitWith(EXIT_RUNNING, str(error)) from None
+    except Unusable as error:
+        raise ExitWith(EXIT_DATABASE, str(error)) from None
+    except StoreError as error:
+        raise ExitWith(EXIT_DATABASE, str(error)) from None
+
+
+def _print_json(document: object) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False, default=_as_json))
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+
+@click.group(
+    cls=Commands,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: mfi demo",
+)
+@click.version_option(package_name="mfi", prog_name="mfi")
+def cli() -> None:
+    """Mail-flow incidents in Slack: notices a dead connector, says why, fixes it after a confirmation."""
+
+
+# --- commands that need nothing -----------------------------------------------------------------------------------
+
+
+@cli.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog="Examples: mfi explain 4.4.316 · mfi explain '450 4.4.317 Cannot connect …' · mfi explain - < bounce.eml",
+)
+@click.argument("text", nargs=-1, type=click.UNPROCESSED)
+@json_option
+def explain(text: tuple[str, ...], as_json: bool) -> None:
+    """Explain an error code or any pasted delivery error; - reads it from stdin."""
+    from knowledge.diagnose import explain as explain_text
+
+    if text == ("-",) or (not text and not sys.stdin.isatty()):
+        given: str | bytes = sys.stdin.buffer.read(MAX_TEXT)
+    else:
+        given = " ".join(text)
+    if not given.strip():
+        raise ExitWith(EXIT_USAGE, "nothing to explain: give a code or the error's text, such as mfi explain 4.4.316")
+    explanation = explain_text(given)
+    if as_json:
+        _print_json(explanation.document())
+    else:
+        from bot.terminal.explain import render_explanation
+
+        click.echo(render_explanation(explanation))
+
+
+@cli.command()
+def manifest() -> None:
+    """Print the Slack app manifest: api.slack.com/apps → Create New App → From a manifest."""
+    from bot.slack.manifest import manifest_yaml
+
+    click.echo(manifest_yaml(), nl=False)
+
+
+@cli.command(epilog="It opens only loopback ports, needs no Slack and no root, and leaves nothing behind.")
+@click.option("--port", default=0, show_default="any free one", help="Port of the page.")
+@click.option("--database", type=click.Path(path_type=Path), help="Keep the bot's database here.")
+def demo(port: int, database: Path | None) -> int:
+    """Everything on this machine: sandbox Slack page, broken mail servers, DNS, and the bot."""
+    from bot.demo import run_demo
+
+    return asyncio.run(run_demo(port=port, database=database))
+
+
+# --- the bot --------------------------------------------------------------------------------------------------------
+
+
+@cli.command(name="run")
+def run_bot() -> int:
+    """Run the bot: sync, probe, alert, answer, fix. Stops cleanly on Ctrl-C or SIGTERM."""
+    from bot.app import StartRefused, serve
+
+    try:
+        return asyncio.run(serve(_settings(to_run=True)))
+    except StartRefused as refusal:
+        raise ExitWith(refusal.exit_code, *refusal.lines) from None
+
+
+@cli.command()
+@click.option("--online", is_flag=True, help="Also let Slack itself check a sample alert.")
+@json_option
+def doctor(online: bool, as_json: bool) -> int:
+    """Check settings, database, Slack, DNS, outbound port 25, mail systems: what is wrong and the exact fix."""
+    from bot.doctor import examine
+    from bot.settings import read_environment
+    from bot.terminal.tables import render_findings
+
+    findings = asyncio.run(examine(read_environment(os.environ), online=online))
+    failing = any(f.level == "fault" for f in findings)
+    if as_json:
+        _print_json({"ok": not failing, "findings": [f.document() for f in findings]})
+    else:
+        click.echo(render_findings(findings))
+    return EXIT_FAILING if failing else 0
+
+
+# --- data in --------------------------------------------------------------------------------------------------------
+
+
+@cli.command(
+    name="import",
+    epilog="Examples: mfi import connectors connectors.json · mfi import messages trace.csv",
+)
+@click.argument("kind", type=click.Choice(["connectors", "domains", "messages", "recipients"]))
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def import_(kind: str, file: Path, as_json: bool) -> int:
+    """Read connectors, accepted domains, queued messages or recipients from an exported file."""
+    from bot.backends.files import UnreadableFile
+    from bot.services.importing import import_file
+    from bot.terminal.tables import render_import
+
+    settings = _settings()
+    try:
+        report = asyncio.run(_with_store(settings, lambda store: import_file(store, kind, file, _now())))
+    except UnreadableFile as error:
+        raise ExitWith(EXIT_USAGE, str(error)) from None
+    if as_json:
+        _print_json(report.document())
+    else:
+        click.echo(render_import(report))
+    return 0 if report.usable else EXIT_USAGE
+
+
+@cli.command()
+@click.argument("backend", required=False)
+@json_option
+def sync(backend: str | None, as_json: bool) -> int:
+    """Read the mail systems of MFI_BACKENDS once (or only the one named)."""
+    from bot.app import sync_once
+    from bot.terminal.tables import render_syncs
+
+    settings = _settings()
+    names = [spec.name for spec in settings.backends or ()]
+    if not names:
+        raise ExitWith(EXIT_USAGE, "MFI_BACKENDS is not set: nothing to read. `mfi import` reads files without it")
+    if backend and backend not in names:
+        raise ExitWith(EXIT_USAGE, f"no backend {backend[:40]!r} in MFI_BACKENDS; there is: {', '.join(names)}")
+    outcomes = asyncio.run(
+        _with_store(settings, lambda store: sync_once(settings, store, [backend] if backend else names))
+    )
+    if as_json:
+        _print_json({"backends": outcomes})
+    else:
+        click.echo(render_syncs(outcomes))
+    return EXIT_FAILING if any(o["error"] for o in outcomes) else 0
+
+
+# --- looking --------------------------------------------------------------------------------------------------------
+
+
+def _listing(name: str, help_text: str) -> None:
+    """Declare one command that lists what is stored."""
+
+    @cli.command(name=name, help=help_text)
+    @json_option
+    def show(as_json: bool) -> None:
+        from bot.terminal import listings
+
+        now = _now()
+        rows = asyncio.run(_with_store(_settings(), lambda store: listings.read(name, store, now)))
+        if as_json:
+            _print_json({name: rows})
+        else:
+            click.echo(listings.render(name, rows, now))
+
+
+for _name, _help in {
+    "connectors": "Every connector: its next hop, its last probe, what waits.",
+    "queue": "What waits at each connector, why, and when the first message bounces.",
+    "incidents": "Open incidents, and the last that were resolved.",
+    "outbox": "What Slack is still owed, and what could not be delivered.",
+    "audit": "Who did or was refused what.",
+}.items():
+    _listing(_name, _help)
+
+
+def _register_probe() -> None:
+    from bot.cli_probe import probe
+
+    cli.add_command(probe)
+
+
+_register_probe()

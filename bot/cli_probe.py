@@ -1,0 +1,146 @@
+"""`mfi probe`: a known connector by name, all of them, or any host that is named on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bot.core.probe_result import ProbeResult
+    from bot.settings import Settings
+    from storage.connection import Store
+
+TLS_WORDS = ("none", "opportunistic", "encryption", "certificate", "domain")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A probe result and the connector it belongs to (None: a host named on the command line)."""
+
+    connector: str | None
+    result: ProbeResult
+
+    def document(self) -> dict[str, Any]:
+        """The JSON of one probe; a known connector adds its name."""
+        name = {} if self.connector is None else {"connector": self.connector}
+        return {**name, **self.result.document()}
+
+
+@click.command(
+    epilog="Examples: mfi probe --host mail.contoso.com --tls domain · mfi probe 'To on-prem' · mfi probe all --json"
+)
+@click.argument("connector", required=False)
+@click.option("--host", "hosts", multiple=True, help="Probe this host or address; may be repeated, in failover order.")
+@click.option("--mx", "mx_domain", help="Probe the MX hosts of this domain.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to dial.  [default: MFI_SMTP_PORT, 25]")
+@click.option("--tls", "tls", type=click.Choice(TLS_WORDS), default="opportunistic", show_default=True)
+@click.option("--tls-domain", help="Name that the certificate must carry with --tls domain; *.contoso.com is fine.")
+@click.option(
+    "--ca-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="PEM file of authorities to trust as well.",
+)
+@click.option("--nameserver", "nameservers", multiple=True, metavar="IP[:PORT]", help="Ask this name server.")
+@click.option("--timeout", type=click.FloatRange(0.1, 600), help="Seconds for the whole probe.  [default: 30]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_context
+def probe(ctx: click.Context, connector: str | None, as_json: bool, **options: Any) -> int:
+    """Probe a next hop as a mail system would: DNS, TCP, SMTP, STARTTLS, certificate. Never sends mail."""
+    from bot.cli import EXIT_FAILING, _print_json, _settings, _with_store
+
+    on_the_spot = bool(options["hosts"] or options["mx_domain"])
+    if bool(connector) == on_the_spot:
+        raise click.UsageError("name one: a connector, all, --host HOST or --mx DOMAIN", ctx)
+    settings = _settings()
+    if connector is None:
+        probed = [Named(connector=None, result=asyncio.run(_probe_host(settings, quiet=as_json, **options)))]
+    else:
+        word = connector
+        timeout = options["timeout"]
+        probed = asyncio.run(_with_store(settings, lambda store: _probe_known(settings, store, word, timeout)))
+    if as_json:
+        many = connector is not None and connector.casefold() == "all"
+        documents = [one.document() for one in probed]
+        _print_json({"connectors": documents} if many else documents[0])
+    else:
+        _show(probed)
+    return 0 if all(one.result.ok for one in probed) else EXIT_FAILING
+
+
+def _show(probed: list[Named]) -> None:
+    from rich.console import Console
+
+    from bot.terminal.probe import render_probe
+
+    console = Console()
+    for one in probed:
+        console.print(render_probe(one.result, one.connector))
+
+
+async def _probe_host(
+    settings: Settings,
+    *,
+    quiet: bool,
+    hosts: tuple[str, ...],
+    mx_domain: str | None,
+    port: int | None,
+    tls: str,
+    tls_domain: str | None,
+    ca_file: Path | None,
+    nameservers: tuple[str, ...],
+    timeout: float | None,
+) -> ProbeResult:
+    """Probe what the command line names. It was typed on this machine, so it may dial any address."""
+    from bot.probes.runner import Prober, ProbeRequest
+    from bot.terminal.probe import progress_line
+    from storage.records import TlsSetting
+
+    asked = tuple(server for text in nameservers for server in parse_nameserver(text))
+    prober = Prober(
+        nameservers=asked or settings.nameservers or (),
+        ca_file=ca_file or settings.ca_file,
+        allow=None,
+    )
+    request = ProbeRequest(
+        hosts=hosts,
+        mx_domain=mx_domain,
+        port=port or settings.smtp_port,
+        tls_setting=TlsSetting(tls),
+        tls_domain=tls_domain,
+        timeout=timeout or settings.probe_timeout.total_seconds(),
+    )
+    with progress_line(enabled=not quiet) as on_progress:
+        return await prober.probe(request, on_progress)
+
+
+def parse_nameserver(text: str) -> tuple[tuple[str, int], ...]:
+    """One `--nameserver` value, in the same form as MFI_NAMESERVERS."""
+    from bot.settings import read_addresses
+
+    try:
+        return read_addresses(text)
+    except ValueError as problem:
+        raise click.UsageError(f"--nameserver {problem}") from None
+
+
+async def _probe_known(settings: Settings, store: Store, word: str, timeout: float | None) -> list[Named]:
+    """Probe known connectors, store what was seen and let triage act on it, just as the bot does."""
+    from bot.app import make_probing
+    from bot.core.probe_result import ProbeResult
+    from storage import connectors
+
+    found = await store.read(lambda db: connectors.every(db) if word.casefold() == "all" else connectors.find(db, word))
+    if not found:
+        raise click.UsageError(f"no connector {word[:60]!r}. “mfi connectors” lists them; “mfi import connectors” adds")
+    if len(found) > 1 and word.casefold() != "all":
+        raise click.UsageError(f"{word[:60]!r} fits {len(found)}: " + ", ".join(c.name for c in found[:10]))
+    probing = make_probing(settings, store, timeout=timeout)
+    records = await asyncio.gather(*(probing.probe(connector.id) for connector in found))
+    return [
+        Named(connector=connector.name, result=ProbeResult.from_document(record.document))
+        for connector, record in zip(found, records, strict=True)
+    ]

@@ -1,0 +1,272 @@
+"""`mfi doctor`: what is wrong with this installation, each fault with its exact fix. It changes nothing.
+
+Every check has a deadline, runs on its own, and reports even when the others fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import dns.asyncresolver
+import dns.exception
+import dns.resolver
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.core.blockkit import problems as blockkit_problems
+from bot.settings import Settings, SettingsError, load
+from bot.slack.client import make_client
+from bot.slack.manifest import bot_scopes
+
+CHECK_SECONDS = 10.0
+SMTP_WITNESS = (("smtp.office365.com", 25),)
+"""A public server that answers on port 25: if it does not, our own network blocks the port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One checked thing. fault: mail-flow watching does not work as it should until `fix` is done."""
+
+    level: Literal["ok", "note", "fault"]
+    what: str
+    says: str
+    fix: str = ""
+
+    def document(self) -> dict[str, str]:
+        """As JSON."""
+        return {"level": self.level, "what": self.what, "says": self.says, "fix": self.fix}
+
+
+def _ok(what: str, says: str) -> Finding:
+    return Finding(level="ok", what=what, says=says)
+
+
+def _note(what: str, says: str, fix: str = "") -> Finding:
+    return Finding(level="note", what=what, says=says, fix=fix)
+
+
+def _fault(what: str, says: str, fix: str) -> Finding:
+    return Finding(level="fault", what=what, says=says, fix=fix)
+
+
+Check = Callable[[Settings], Awaitable[list[Finding]]]
+
+
+async def examine(environ: Mapping[str, str], *, online: bool = False) -> list[Finding]:
+    """All findings, in reading order. Without usable settings only those are reported, and what they don't touch."""
+    findings, settings = _settings(environ)
+    if settings is None:
+        return findings
+    checks: list[tuple[str, Check]] = [("database", _database), ("slack", _slack), ("dns", _dns)]
+    checks += [("port 25", _port_25), ("mail systems", _backends)]
+    if online:
+        checks.append(("sample alert", _sample_alert))
+    for answers in await asyncio.gather(*(_bounded(what, check, settings) for what, check in checks)):
+        findings += answers
+    return findings
+
+
+async def _bounded(what: str, check: Check, settings: Settings) -> list[Finding]:
+    try:
+        return await asyncio.wait_for(check(settings), CHECK_SECONDS)
+    except TimeoutError:
+        return [_fault(what, f"no answer within {CHECK_SECONDS:.0f} s", "check this machine's network and try again")]
+
+
+def _settings(environ: Mapping[str, str]) -> tuple[list[Finding], Settings | None]:
+    try:
+        settings = load(environ)
+    except SettingsError as error:
+        return [_fault("settings", p, "correct it in the environment or in .env") for p in error.problems], None
+    findings = []
+    try:
+        load(environ, to_run=True)
+        findings.append(_ok("settings", "complete"))
+    except SettingsError as error:
+        findings += [_fault("settings", p, "set it in the environment or in .env") for p in error.problems]
+        if settings.bot_token is None and settings.app_token is None:
+            how = "`mfi manifest` prints the app to create at api.slack.com/apps; `mfi demo` needs no Slack at all"
+            findings.append(_note("settings", "no Slack tokens yet", how))
+    if not settings.admins:
+        findings.append(
+            _note("settings", "MFI_ADMINS is empty: nobody may probe, acknowledge or fix", "list Slack ids in it")
+        )
+    if not settings.actions_on:
+        findings.append(_note("settings", "MFI_ACTIONS is off: Fix now only shows what it would do"))
+    return findings, settings
+
+
+# --- database ----------------------------------------------------------------------------------------------------
+
+
+async def _database(settings: Settings) -> list[Finding]:
+    from storage.connection import Store, StoreError
+
+    path = settings.database
+    if not await asyncio.to_thread(path.exists):
+        return [_note("database", f"{path} does not exist yet; `mfi run` or `mfi import` makes it")]
+    try:
+        store = await Store.open(path)
+    except StoreError as error:
+        return [_fault("database", str(error), "nothing was changed or deleted; follow the line above")]
+    try:
+        verdict = await store.read(lambda db: str(db.execute("PRAGMA quick_check(1)").fetchone()[0]))
+    finally:
+        await store.close()
+    if verdict != "ok":
+        return [_fault("database", f"{path} is damaged: {verdict}", "stop the bot and put back a copy of the file")]
+    free = (await asyncio.to_thread(shutil.disk_usage, path.parent)).free // 2**20
+    findings = [_ok("database", f"{path} is sound (SQLite {sqlite3.sqlite_version})")]
+    if free < 200:
+        findings.append(_fault("database", f"only {free} MiB free beside {path}", "make room: it needs 200 MiB"))
+    return findings
+
+
+# --- Slack -------------------------------------------------------------------------------------------------------
+
+_SLACK_FIXES = {
+    "invalid_auth": "copy the token again: api.slack.com/apps → your app → OAuth & Permissions",
+    "not_authed": "copy the token again: api.slack.com/apps → your app → OAuth & Permissions",
+    "token_revoked": "the app was removed: install it to the workspace again and copy the new token",
+    "account_inactive": "the app was removed: install it to the workspace again and copy the new token",
+    "channel_not_found": "MFI_ALERT_CHANNEL must be a channel id (C…) of this workspace; invite the bot if private",
+    "is_archived": "unarchive the channel or name another one in MFI_ALERT_CHANNEL",
+    "missing_scope": "apply the manifest that `mfi manifest` prints, then reinstall the app",
+    "not_allowed_token_type": "SLACK_APP_TOKEN must be an app-level token (xapp-…) with connections:write",
+}
+
+
+async def _slack(settings: Settings) -> list[Finding]:
+    findings: list[Finding] = []
+    if settings.bot_token is not None:
+        client = make_client(settings.bot_token.reveal(), settings.api_url)
+        findings += await _asked("Slack bot token", lambda: _bot_token(client))
+        if settings.alert_channel and all(f.level != "fault" for f in findings):
+            channel = settings.alert_channel
+            findings += await _asked("alert channel", lambda: _channel(client, channel))
+    if settings.app_token is not None:
+        app_client = make_client(settings.app_token.reveal(), settings.api_url)
+        findings += await _asked("Slack app token", lambda: _app_token(app_client))
+    return findings
+
+
+async def _asked(what: str, ask: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+    """Turn what Slack or the network answers into a finding with its fix."""
+    try:
+        return await ask()
+    except SlackApiError as error:
+        word = str(error.response.get("error", "unknown"))[:60]
+        return [_fault(what, f"Slack answers {word}", _SLACK_FIXES.get(word, f"look up {word} in Slack's API docs"))]
+    except (SlackClientError, OSError, TimeoutError) as error:
+        fix = "check SLACK_API_URL, the proxy (HTTPS_PROXY) and the firewall"
+        return [_fault(what, f"Slack can't be reached ({type(error).__name__})", fix)]
+
+
+async def _bot_token(client: AsyncWebClient) -> list[Finding]:
+    answer = await client.auth_test()
+    granted = {word.strip() for word in str(answer.headers.get("x-oauth-scopes", "")).split(",")} - {""}
+    missing = sorted(set(bot_scopes()) - granted) if granted else []
+    if missing:
+        return [_fault("Slack bot token", f"scopes missing: {', '.join(missing)}", _SLACK_FIXES["missing_scope"])]
+    return [_ok("Slack bot token", "valid, with every scope" if granted else "valid")]
+
+
+async def _channel(client: AsyncWebClient, channel: str) -> list[Finding]:
+    found = (await client.conversations_info(channel=channel)).get("channel") or {}
+    if found.get("is_archived"):
+        return [_fault("alert channel", "it is archived", _SLACK_FIXES["is_archived"])]
+    if found.get("is_member") is False:
+        return [_fault("alert channel", "the bot is not in it", "type /invite and the bot's name in that channel")]
+    return [_ok("alert channel", "the bot is in it")]
+
+
+async def _app_token(client: AsyncWebClient) -> list[Finding]:
+    await client.apps_connections_open(app_token=client.token or "")
+    return [_ok("Slack app token", "Socket Mode can connect")]
+
+
+async def _sample_alert(settings: Settings) -> list[Finding]:
+    """Let Slack's own validator judge what our validator passed."""
+    from bot.slack.sample import sample_alert
+
+    sample = sample_alert()
+    ours = blockkit_problems(sample, "message")
+    if ours:
+        return [_fault("sample alert", f"our own check: {ours[0].message}", "report this: it is a fault of mfi")]
+    if settings.bot_token is None:
+        return []
+    client = make_client(settings.bot_token.reveal(), settings.api_url)
+
+    async def ask() -> list[Finding]:
+        await client.api_call("blocks.validate", json={"message": sample})
+        return [_ok("sample alert", "Slack accepts it")]
+
+    return await _asked("sample alert", ask)
+
+
+# --- network -----------------------------------------------------------------------------------------------------
+
+
+async def _dns(settings: Settings) -> list[Finding]:
+    try:
+        servers: Sequence[tuple[str, int]] = settings.nameservers or [
+            (address, 53)
+            for address in dns.asyncresolver.get_default_resolver().nameservers
+            if isinstance(address, str)
+        ]
+    except dns.resolver.NoResolverConfiguration:
+        return [_fault("DNS", "this machine has no name server", "set MFI_NAMESERVERS or fix /etc/resolv.conf")]
+    return list(await asyncio.gather(*(_name_server(address, port) for address, port in servers)))
+
+
+async def _name_server(address: str, port: int) -> Finding:
+    """Any answer will do, NXDOMAIN too: the question is whether the server talks to us."""
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = [address], port
+    try:
+        await resolver.resolve("mfi-doctor.invalid.", "A", lifetime=4)
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        pass
+    except (dns.exception.DNSException, OSError) as error:
+        says = f"name server {address}:{port} does not answer ({type(error).__name__})"
+        return _fault("DNS", says, "check the network, or name another one in MFI_NAMESERVERS")
+    return _ok("DNS", f"name server {address}:{port} answers")
+
+
+async def _port_25(settings: Settings) -> list[Finding]:
+    from bot.probes.runner import Prober
+
+    witnesses = settings.egress_check or SMTP_WITNESS
+    named = ", ".join(f"{host}:{port}" for host, port in witnesses)
+    prober = Prober(nameservers=settings.nameservers or (), ca_file=None, allow=None)
+    if await prober.egress_open(witnesses, timeout=6):
+        return [_ok("port 25", f"outbound SMTP works ({named})")]
+    fix = "let this machine connect outward to TCP 25; or set MFI_EGRESS_CHECK to servers it may reach"
+    return [_fault("port 25", f"none of {named} answers: probes would blame the targets", fix)]
+
+
+async def _backends(settings: Settings) -> list[Finding]:
+    from bot.app import make_backends
+    from bot.backends.ports import BackendError
+
+    if not settings.backends:
+        return [_note("mail systems", "MFI_BACKENDS is empty: connectors and queue come from `mfi import` only")]
+    findings = []
+    try:
+        backends = make_backends(settings)
+    except SettingsError as error:
+        return [_fault("mail systems", p, "correct it in the environment or in .env") for p in error.problems]
+    for name, backend in backends.items():
+        try:
+            await backend.snapshot()
+            findings.append(_ok(f"mail system {name}", "answers; can " + ", ".join(sorted(backend.capabilities))))
+        except BackendError as error:
+            findings.append(_fault(f"mail system {name}", str(error), "check its MFI_… settings and that it runs"))
+        finally:
+            await backend.close()
+    return findings

@@ -1,0 +1,360 @@
+"""All settings, from the environment and `.env`: declared once, read once, every problem reported together.
+
+SETTINGS is the single list: `.env.example`, the README's table and the checks come from it. A problem names the
+variable and what it wants, never the value: values may be secrets.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dotenv import dotenv_values
+
+from bot.core.policy import Policy
+
+T = TypeVar("T")
+
+DEFAULT_API_URL = "https://slack.com/api/"
+
+
+class SettingsError(Exception):
+    """The settings can't be used. `problems`: one line each, safe to print."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class Secret(str):
+    """A string that does not show itself in logs and tracebacks; `.reveal()` gives the value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
+
+    def reveal(self) -> str:
+        """The value itself: pass it on, never print it."""
+        return str.__str__(self)
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """One mail system to read: `MFI_BACKENDS=name=kind`; its own settings are `MFI_<NAME>_…` (here without prefix)."""
+
+    name: str
+    kind: str
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+# --- one reader per kind of value; each raises ValueError with what it wants ---------------------------------------
+
+
+def _seconds(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)", text.strip().lower())
+    if not match or float(match[1]) <= 0:
+        raise ValueError("wants seconds, or a number with s, m, h or d, such as 300 or 4h")
+    return timedelta(seconds=float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
+
+
+def _durations(text: str) -> tuple[timedelta, ...]:
+    return tuple(sorted(_seconds(part) for part in _words(text)))
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,7}", text.strip()) or int(text) < 1:
+        raise ValueError("wants a whole number of at least 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", text.strip()) or not 0 < int(text) < 65536:
+        raise ValueError("wants a port from 1 to 65535")
+    return int(text)
+
+
+def _switch(text: str) -> bool:
+    if text.strip().lower() not in ("on", "off"):
+        raise ValueError("wants on or off")
+    return text.strip().lower() == "on"
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"[,\s]+", text.strip()) if word)
+
+
+def _admins(text: str) -> tuple[str, ...]:
+    if not all(re.fullmatch(r"[UWS][A-Z0-9]{1,30}", word) for word in _words(text)):
+        raise ValueError("wants Slack ids separated by commas: U… or W… for people, S… for user groups")
+    return _words(text)
+
+
+def _channel(text: str) -> str:
+    if not re.fullmatch(r"[CG][A-Z0-9]{1,30}", text.strip()):
+        raise ValueError("wants a channel id such as C0123456789 (channel name → View channel details → bottom)")
+    return text.strip()
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text.strip()):
+        raise ValueError("wants a base URL such as https://slack.com/api/")
+    return text.strip().rstrip("/") + "/"
+
+
+def _token(prefix: str) -> Callable[[str], Secret]:
+    def read(text: str) -> Secret:
+        if not re.fullmatch(re.escape(prefix) + r"[A-Za-z0-9-]{1,400}", text.strip()):
+            raise ValueError(f"wants a token that starts with {prefix}")
+        return Secret(text.strip())
+
+    return read
+
+
+def read_addresses(text: str) -> tuple[tuple[str, int], ...]:
+    """Name servers: ip[:port], separated by commas."""
+
+    def one(word: str) -> tuple[str, int]:
+        host, _, port = word.rpartition(":") if re.search(r"^[^:]+:\d+$|\]:\d+$", word) else (word, "", "53")
+        host = host.strip("[]")
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError("wants IP addresses, each with an optional :port, separated by commas") from None
+        return host, _port(port)
+
+    return tuple(one(word) for word in _words(text))
+
+
+def _host_ports(text: str) -> tuple[tuple[str, int], ...]:
+    def one(word: str) -> tuple[str, int]:
+        match = re.fullmatch(r"\[?([A-Za-z0-9._:-]+?)\]?:(\d{1,5})", word)
+        if not match:
+            raise ValueError("wants host:port, separated by commas")
+        return match[1], _port(match[2])
+
+    return tuple(one(word) for word in _words(text))
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    for word in _words(text):
+        try:
+            ipaddress.ip_network(word)
+        except ValueError:
+            raise ValueError("wants networks such as 10.0.0.0/8, separated by commas") from None
+    return _words(text)
+
+
+def _file(text: str) -> Path:
+    if not Path(text.strip()).is_file():
+        raise ValueError("wants a file that exists and can be read")
+    return Path(text.strip())
+
+
+def _backends(text: str) -> tuple[BackendSpec, ...]:
+    pairs = [re.fullmatch(r"([a-z][a-z0-9_]{0,30})=([a-z_]+)", word) for word in _words(text)]
+    if not all(pairs) or len({p[1] for p in pairs if p}) != len(pairs):
+        raise ValueError("wants name=kind pairs separated by commas, each name once: small letters, digits, _")
+    return tuple(BackendSpec(p[1], p[2]) for p in pairs if p)
+
+
+def _level(text: str) -> str:
+    if text.strip().lower() not in ("debug", "info", "warning", "error"):
+        raise ValueError("wants debug, info, warning or error")
+    return text.strip().lower()
+
+
+# --- the list ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable. `attribute`: the field of Settings that holds its value."""
+
+    name: str
+    attribute: str
+    read: Callable[[str], Any]
+    default: str
+    comment: str
+    secret: bool = False
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "SLACK_BOT_TOKEN",
+        "bot_token",
+        _token("xoxb-"),
+        "",
+        "Bot token (xoxb-…): your app → OAuth & Permissions.",
+        secret=True,
+    ),
+    Setting(
+        "SLACK_APP_TOKEN",
+        "app_token",
+        _token("xapp-"),
+        "",
+        "App-level token (xapp-…) with connections:write: your app → Basic Information.",
+        secret=True,
+    ),
+    Setting("SLACK_API_URL", "api_url", _url, DEFAULT_API_URL, "Base URL of the Slack API: GovSlack has its own."),
+    Setting("MFI_ALERT_CHANNEL", "alert_channel", _channel, "", "Id of the channel that gets the alerts (C…)."),
+    Setting(
+        "MFI_ADMINS",
+        "admins",
+        _admins,
+        "",
+        "Who may probe, acknowledge and fix: ids of people (U…) and user groups (S…). Empty: nobody.",
+    ),
+    Setting("MFI_DATABASE", "database", Path, "mfi.db", "The SQLite file, on a local disk."),
+    Setting("MFI_BACKENDS", "backends", _backends, "", "Mail systems to read, name=kind; their settings: MFI_<NAME>_…"),
+    Setting("MFI_ACTIONS", "actions_on", _switch, "off", "on: Fix now acts. off: it only shows what it would do."),
+    Setting("MFI_VERIFY_AFTER", "verify_after", _seconds, "3600", "Seconds from a fix to its verification."),
+    Setting("MFI_SYNC_INTERVAL", "sync_interval", _seconds, "60", "Seconds between two reads of a mail system."),
+    Setting("MFI_PROBE_INTERVAL", "probe_interval", _seconds, "300", "Seconds between two probes of a connector."),
+    Setting(
+        "MFI_PROBE_INTERVAL_FAILING",
+        "probe_interval_failing",
+        _seconds,
+        "60",
+        "Seconds between two probes while it fails.",
+    ),
+    Setting("MFI_PROBE_TIMEOUT", "probe_timeout", _seconds, "30", "Seconds that one whole probe may take."),
+    Setting(
+        "MFI_PROBE_ALLOW",
+        "probe_allow",
+        _networks,
+        "",
+        "Loopback, link-local, multicast or metadata networks that stored connectors may name all the same.",
+    ),
+    Setting("MFI_SMTP_PORT", "smtp_port", _port, "25", "Port of smart hosts; a connector's own port wins."),
+    Setting(
+        "MFI_NAMESERVERS", "nameservers", read_addresses, "", "Name servers to ask, ip[:port]; empty: the system's."
+    ),
+    Setting("MFI_CA_FILE", "ca_file", _file, "", "PEM file of private authorities to trust besides the system's."),
+    Setting(
+        "MFI_EGRESS_CHECK",
+        "egress_check",
+        _host_ports,
+        "",
+        "host:port list that always answers; when none does, the monitor is blind and blames no target.",
+    ),
+    Setting("MFI_OPEN_AFTER", "open_after", _count, "2", "Failed probes in a row that open an incident."),
+    Setting("MFI_RESOLVE_AFTER", "resolve_after", _count, "2", "Good probes in a row that resolve one."),
+    Setting("MFI_QUEUE_SETTLE", "queue_settle", _seconds, "15m", "Mail that waits for less is in flight, not stuck."),
+    Setting("MFI_CRITICAL_AGE", "critical_age", _seconds, "4h", "Critical when the oldest message waits this long."),
+    Setting("MFI_CRITICAL_COUNT", "critical_count", _count, "200", "Critical when so many messages wait."),
+    Setting("MFI_ESCALATE_AT", "escalate_at", _durations, "4h,12h,20h", "Ages of the oldest message that escalate."),
+    Setting("MFI_LOG_LEVEL", "log_level", _level, "info", "debug, info, warning or error."),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, read and checked. None: not set and without a default."""
+
+    bot_token: Secret | None
+    app_token: Secret | None
+    api_url: str
+    alert_channel: str | None
+    admins: tuple[str, ...] | None
+    database: Path
+    backends: tuple[BackendSpec, ...] | None
+    actions_on: bool
+    verify_after: timedelta
+    sync_interval: timedelta
+    probe_interval: timedelta
+    probe_interval_failing: timedelta
+    probe_timeout: timedelta
+    probe_allow: tuple[str, ...] | None
+    smtp_port: int
+    nameservers: tuple[tuple[str, int], ...] | None
+    ca_file: Path | None
+    egress_check: tuple[tuple[str, int], ...] | None
+    open_after: int
+    resolve_after: int
+    queue_settle: timedelta
+    critical_age: timedelta
+    critical_count: int
+    escalate_at: tuple[timedelta, ...]
+    log_level: str
+
+    def policy(self) -> Policy:
+        """The thresholds of triage as these settings have them; a mail system read seldom is stale later."""
+        named = {f.name for f in fields(Policy)} & {f.name for f in fields(self)}
+        stale_after = max(Policy().stale_after, 3 * self.sync_interval)
+        return Policy(**{name: getattr(self, name) for name in named}, stale_after=stale_after)
+
+
+_NEEDED_TO_RUN = {
+    "SLACK_BOT_TOKEN": "is not set: your app at api.slack.com/apps → OAuth & Permissions → Bot User OAuth Token",
+    "SLACK_APP_TOKEN": "is not set: your app at api.slack.com/apps → Basic Information → App-Level Tokens, "
+    "scope connections:write",
+    "MFI_ALERT_CHANNEL": "is not set: the id (C…) of the channel for alerts; invite the bot there with /invite",
+}
+
+
+def read_environment(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> dict[str, str]:
+    """The process environment over the `.env` file, if there is one."""
+    in_file = {k: v for k, v in dotenv_values(dotenv).items() if v is not None} if dotenv.is_file() else {}
+    return {**in_file, **environ}
+
+
+def load(environ: Mapping[str, str], *, to_run: bool = False) -> Settings:
+    """Read every setting. `to_run`: the Slack settings must be there too. SettingsError lists every problem."""
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        text = _text_of(setting, environ, problems)
+        if text:
+            try:
+                values[setting.attribute] = setting.read(text)
+            except ValueError as problem:
+                problems.append(f"{setting.name} {problem}")
+        else:
+            values[setting.attribute] = None
+            if to_run and setting.name in _NEEDED_TO_RUN and not any(p.startswith(setting.name) for p in problems):
+                problems.append(f"{setting.name} {_NEEDED_TO_RUN[setting.name]}")
+    if problems:
+        raise SettingsError(problems)
+    values["backends"] = tuple(
+        BackendSpec(spec.name, spec.kind, _options(spec.name, environ)) for spec in values["backends"] or ()
+    )
+    return Settings(**values)
+
+
+def _text_of(setting: Setting, environ: Mapping[str, str], problems: list[str]) -> str:
+    """The setting's text: its variable, else for a secret the file that NAME_FILE names, else the default."""
+    text = environ.get(setting.name, "").strip()
+    file_name = environ.get(f"{setting.name}_FILE", "").strip() if setting.secret else ""
+    if text or not file_name:
+        return text or setting.default
+    try:
+        return Path(file_name).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        problems.append(f"{setting.name}_FILE names a file that can't be read as text")
+        return ""
+
+
+def _options(name: str, environ: Mapping[str, str]) -> dict[str, str]:
+    prefix = f"MFI_{name.upper()}_"
+    return {key[len(prefix) :]: value for key, value in environ.items() if key.startswith(prefix)}
+
+
+def render_env_example() -> str:
+    """The text of `.env.example`: every setting with its comment and default."""
+    lines = ["# Copy to .env and fill in. Every setting of mfi, with its default; README, Settings says more.", ""]
+    for setting in SETTINGS:
+        also = f" (or {setting.name}_FILE: a file that holds it)" if setting.secret else ""
+        lines += [f"# {setting.comment}{also}", f"{setting.name}={setting.default}"]
+    return "\n".join(lines) + "\n"

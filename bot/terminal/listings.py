@@ -1,0 +1,196 @@
+"""`mfi connectors|queue|incidents|outbox|audit`: rows as plain dicts (the JSON), drawn as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.core.forecast import plain_span
+from bot.services.views import connector_views
+from bot.terminal.tables import table
+from storage import audit, incidents, outbox
+from storage.connection import Store
+from storage.records import IncidentState
+
+Row = dict[str, Any]
+
+SHOWN = 200
+"""How many incidents, outbox items and audit entries a listing shows, newest first."""
+
+
+async def read(name: str, store: Store, now: datetime) -> list[Row]:
+    """The rows of one listing, as JSON has them."""
+    return await store.read(lambda db: _READERS[name](db, now))
+
+
+def render(name: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> str:
+    """The rows as a table, or one line that says why there are none and what to do."""
+    if not rows:
+        return _EMPTY[name]
+    columns = _COLUMNS[name]
+    return table(list(columns), [[draw(row, now) for draw in columns.values()] for row in rows])
+
+
+def _connectors(db: Database, now: datetime) -> list[Row]:
+    return [
+        {
+            "name": view.connector.name,
+            "backend": view.connector.backend,
+            "key": view.connector.key,
+            "kind": view.connector.kind,
+            "enabled": view.connector.enabled,
+            "next_hops": ["MX"] if view.connector.use_mx else list(view.connector.smart_hosts),
+            "tls": view.connector.tls_setting,
+            "waiting": view.queue.total,
+            "probed_at": view.probe.at if view.probe else None,
+            "ok": view.probe.ok if view.probe else None,
+            "status": view.probe.status if view.probe else None,
+            "incidents": [incident.id for incident in view.incidents],
+        }
+        for view in connector_views(db, now)
+    ]
+
+
+def _queue(db: Database, now: datetime) -> list[Row]:
+    return [
+        {
+            "connector": view.connector.name,
+            "code": group.code,
+            "waiting": group.count,
+            "oldest_received_at": group.oldest_received_at,
+            "first_bounce_at": group.first_expiry_at,
+            "reason": group.reason,
+            "destination": group.remote_host or group.remote_ip,
+        }
+        for view in connector_views(db, now)
+        for group in view.queue.by_code
+    ]
+
+
+def _incidents(db: Database, now: datetime) -> list[Row]:
+    names = {view.connector.id: view.connector.name for view in connector_views(db, now)}
+    return [
+        {
+            "id": one.id,
+            "state": one.state,
+            "severity": one.severity,
+            "code": one.code,
+            "connector": names.get(one.connector_id) if one.connector_id else None,
+            "opened_at": one.opened_at,
+            "resolved_at": one.resolved_at,
+            "acknowledged_by": one.acknowledged_by,
+        }
+        for one in incidents.recent(db, SHOWN)
+    ]
+
+
+def _outbox(db: Database) -> list[Row]:
+    return [
+        {
+            "id": item.id,
+            "incident": item.incident_id,
+            "kind": item.kind,
+            "state": item.state,
+            "channel": item.channel,
+            "attempts": item.attempts,
+            "next_at": item.next_at,
+            "error": item.error,
+        }
+        for item in outbox.recent(db, SHOWN)
+    ]
+
+
+def _audit(db: Database) -> list[Row]:
+    return [
+        {
+            "at": entry.at,
+            "actor": entry.actor,
+            "verb": entry.verb,
+            "target": entry.target,
+            "allowed": entry.allowed,
+            "detail": entry.detail,
+        }
+        for entry in audit.recent(db, SHOWN)
+    ]
+
+
+_READERS: dict[str, Callable[[Database, datetime], list[Row]]] = {
+    "connectors": _connectors,
+    "queue": _queue,
+    "incidents": _incidents,
+    "outbox": lambda db, now: _outbox(db),
+    "audit": lambda db, now: _audit(db),
+}
+
+_EMPTY = {
+    "connectors": "No connectors yet. Export them and import the file:\n"
+    "  Get-OutboundConnector | ConvertTo-Json -Depth 4 > connectors.json\n"
+    "  mfi import connectors connectors.json",
+    "queue": "Nothing waits.",
+    "incidents": "No incidents.",
+    "outbox": "Slack is owed nothing.",
+    "audit": "Nobody has done anything yet.",
+}
+
+
+def _ago(moment: datetime | None, now: datetime) -> str:
+    return "never" if moment is None else f"{plain_span(now - moment)} ago"
+
+
+def _left(moment: datetime, now: datetime) -> str:
+    return "bounced" if moment <= now else f"in {plain_span(moment - now)}"
+
+
+def _probe_word(row: Mapping[str, Any], now: datetime) -> str:
+    if row["ok"] is None:
+        return "not probed yet"
+    return f"{'ok' if row['ok'] else row['status']}, {_ago(row['probed_at'], now)}"
+
+
+_COLUMNS: dict[str, dict[str, Callable[[Mapping[str, Any], datetime], str]]] = {
+    "connectors": {
+        "Connector": lambda r, now: r["name"],
+        "Kind": lambda r, now: str(r["kind"]).replace("_", "-") + ("" if r["enabled"] else ", disabled"),
+        "Next hop": lambda r, now: ", ".join(r["next_hops"]),
+        "Waiting": lambda r, now: str(r["waiting"]),
+        "Last probe": _probe_word,
+        "Incidents": lambda r, now: " ".join(f"#{number}" for number in r["incidents"]),
+    },
+    "queue": {
+        "Connector": lambda r, now: r["connector"],
+        "Code": lambda r, now: r["code"] or "no reason yet",
+        "Waiting": lambda r, now: str(r["waiting"]),
+        "Oldest": lambda r, now: _ago(r["oldest_received_at"], now),
+        "First bounce": lambda r, now: _left(r["first_bounce_at"], now),
+        "Destination": lambda r, now: r["destination"] or "",
+    },
+    "incidents": {
+        "Incident": lambda r, now: f"#{r['id']}",
+        "State": lambda r, now: (
+            r["state"] if r["state"] == IncidentState.RESOLVED else f"{r['state']}, {r['severity']}"
+        ),
+        "Code": lambda r, now: r["code"],
+        "Connector": lambda r, now: r["connector"] or "the monitor",
+        "Opened": lambda r, now: _ago(r["opened_at"], now),
+    },
+    "outbox": {
+        "Item": lambda r, now: str(r["id"]),
+        "Incident": lambda r, now: f"#{r['incident']}",
+        "Kind": lambda r, now: r["kind"],
+        "State": lambda r, now: r["state"],
+        "Channel": lambda r, now: r["channel"],
+        "Tries": lambda r, now: str(r["attempts"]),
+        "Error": lambda r, now: r["error"] or "",
+    },
+    "audit": {
+        "When": lambda r, now: f"{r['at']:%Y-%m-%d %H:%M:%SZ}",
+        "Who": lambda r, now: r["actor"],
+        "What": lambda r, now: r["verb"],
+        "On": lambda r, now: r["target"],
+        "Allowed": lambda r, now: "yes" if r["allowed"] else "refused",
+        "Detail": lambda r, now: r["detail"],
+    },
+}

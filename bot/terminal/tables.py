@@ -1,0 +1,73 @@
+"""Tables and short reports for the terminal. Without colour and at 80 columns they still read well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from bot.doctor import Finding
+    from bot.services.importing import ImportReport
+
+_MARKS = {"ok": ("✓", "green"), "note": ("·", "yellow"), "fault": ("✗", "bold red")}
+
+
+def printed(*parts: RenderableType) -> str:
+    """What rich would print, as text; coloured only where stdout is a terminal."""
+    console = Console()
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    return captured.get().rstrip("\n")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """One plain table."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        drawn.add_column(escape(header), overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(_one_line(cell)) for cell in row))
+    return printed(drawn)
+
+
+def render_findings(findings: Sequence[Finding]) -> str:
+    """The doctor's report: one line a finding, its fix below."""
+    lines: list[RenderableType] = []
+    for finding in findings:
+        mark, style = _MARKS[finding.level]
+        lines.append(Text.assemble((f"{mark} ", style), (finding.what, "bold"), f": {_one_line(finding.says)}"))
+        if finding.fix:
+            lines.append(Text(f"    → {_one_line(finding.fix)}"))
+    faults = sum(f.level == "fault" for f in findings)
+    lines.append(Text(""))
+    lines.append(Text("Everything checked is fine." if not faults else f"{faults} to fix.", "bold"))
+    return printed(*lines)
+
+
+def render_import(report: ImportReport) -> str:
+    """What an import did, then every row that it could not use."""
+    counts = report.counts
+    head = f"{report.kind}: {counts.added} added, {counts.changed} changed, {counts.unchanged} unchanged"
+    bad = [Text(f"  line {problem.line}: {_one_line(problem.text)}") for problem in report.problems]
+    if not bad:
+        return printed(Text(head))
+    return printed(Text(head), Text(f"{len(bad)} not used:"), *bad)
+
+
+def render_syncs(outcomes: Sequence[Mapping[str, Any]]) -> str:
+    """One line a mail system."""
+    rows = [
+        [o["backend"], o["error"] or "read", ", ".join(f"{k} {v}" for k, v in o["counts"].items())] for o in outcomes
+    ]
+    return table(["Mail system", "Result", "What changed"], rows)
+
+
+def _one_line(text: str) -> str:
+    """Foreign text can't move the cursor or forge a line: control characters become visible marks."""
+    return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
