@@ -378,3 +378,15 @@ class AuditEntry:
     allowed: bool
     detail: str = ""
     id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncRun:
+    """One read of a mail system's queue: when, what it did, how it failed (None: it didn't, or is under way)."""
+
+    id: int
+    backend: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    error: str | None = None

@@ -1,0 +1,165 @@
+"""Connectors: what the mail systems list, and when each is probed next.
+
+Rows are never deleted: incidents and probes refer to them. One that its mail system no longer lists gets
+`missing_since` and is then neither listed nor probed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlite_utils import Database
+
+from storage.moments import from_ms, optional_moment, optional_span, span_ms, to_ms
+from storage.records import Connector, ConnectorFacts, ConnectorKind, SyncCounts, TlsSetting
+
+_UPSERT = """
+    INSERT INTO connectors (backend, key, name, kind, enabled, use_mx, smart_hosts, port, recipient_domains,
+        tls_setting, tls_domain, partner_contact, alert_channel, probe_interval, next_probe_at, changed_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (backend, key) DO UPDATE SET
+        name = excluded.name, kind = excluded.kind, enabled = excluded.enabled, use_mx = excluded.use_mx,
+        smart_hosts = excluded.smart_hosts, port = excluded.port, recipient_domains = excluded.recipient_domains,
+        tls_setting = excluded.tls_setting, tls_domain = excluded.tls_domain,
+        partner_contact = excluded.partner_contact, alert_channel = excluded.alert_channel,
+        probe_interval = excluded.probe_interval, next_probe_at = excluded.next_probe_at,
+        changed_at = excluded.changed_at, missing_since = NULL
+    WHERE missing_since IS NOT NULL
+        OR (name, kind, enabled, use_mx, smart_hosts, port, recipient_domains, tls_setting, tls_domain,
+            partner_contact, alert_channel, probe_interval)
+        IS NOT (excluded.name, excluded.kind, excluded.enabled, excluded.use_mx, excluded.smart_hosts, excluded.port,
+            excluded.recipient_domains, excluded.tls_setting, excluded.tls_domain, excluded.partner_contact,
+            excluded.alert_channel, excluded.probe_interval)
+"""
+
+
+def sync(db: Database, backend: str, facts: Iterable[ConnectorFacts], now: datetime, *, complete: bool) -> SyncCounts:
+    """Take over what a mail system lists. New and changed ones are probed at once; unchanged ones are not written.
+
+    complete: the list is whole, so ours that it lacks are marked as missing.
+    """
+    listed = {f.key: f for f in facts}
+    before = db.execute("SELECT ifnull(max(id), 0) FROM connectors").fetchone()[0]
+    written = db.conn.executemany(_UPSERT, [_values(backend, f, now) for f in listed.values()]).rowcount
+    added = db.execute("SELECT count(*) FROM connectors WHERE id > ?", [before]).fetchone()[0]
+    written = max(written, 0)
+    return SyncCounts(
+        added=added,
+        changed=written - added,
+        unchanged=len(listed) - written,
+        missing=_mark_missing(db, backend, listed, now) if complete else 0,
+    )
+
+
+def get(db: Database, connector_id: int) -> Connector | None:
+    """One connector, also one that is missing by now."""
+    return next(map(_connector, db.query("SELECT * FROM connectors WHERE id = ?", [connector_id])), None)
+
+
+def by_key(db: Database, backend: str, key: str) -> Connector | None:
+    """One connector by its mail system's own key, also one that is missing by now."""
+    rows = db.query("SELECT * FROM connectors WHERE backend = ? AND key = ?", [backend, key])
+    return next(map(_connector, rows), None)
+
+
+def every(db: Database) -> list[Connector]:
+    """All that are listed now, by name."""
+    rows = db.query("SELECT * FROM connectors WHERE missing_since IS NULL")
+    return sorted(map(_connector, rows), key=lambda c: (c.name.casefold(), c.id))
+
+
+def find(db: Database, text: str) -> list[Connector]:
+    """Whom a person may mean, ignoring case: those of exactly this name, else by prefix, else by part of the name."""
+    wanted = text.strip().casefold()
+    if not wanted:
+        return []
+    connectors = [(c.name.casefold(), c) for c in every(db)]
+    return (
+        [c for name, c in connectors if name == wanted]
+        or [c for name, c in connectors if name.startswith(wanted)]
+        or [c for name, c in connectors if wanted in name]
+    )
+
+
+def claim_due(db: Database, now: datetime, limit: int, lease: timedelta) -> list[Connector]:
+    """Take connectors whose probe is due, longest overdue first; nobody else gets them before the lease ends."""
+    rows = list(
+        db.query(
+            """SELECT * FROM connectors WHERE enabled = 1 AND missing_since IS NULL AND next_probe_at <= ?
+                ORDER BY next_probe_at, id LIMIT ?""",
+            [to_ms(now), limit],
+        )
+    )
+    for row in rows:
+        schedule(db, row["id"], now + lease)
+    return [replace(_connector(row), next_probe_at=now + lease) for row in rows]
+
+
+def schedule(db: Database, connector_id: int, at: datetime) -> None:
+    """Probe it next at this moment."""
+    db.execute("UPDATE connectors SET next_probe_at = ? WHERE id = ?", [to_ms(at), connector_id])
+
+
+def set_enabled(db: Database, connector_id: int, enabled: bool, now: datetime) -> None:
+    """Note that the mail system's connector is on (then it is probed at once) or off."""
+    db.execute(
+        """UPDATE connectors SET enabled = ?1, changed_at = ?2, next_probe_at = iif(?1, ?2, next_probe_at)
+            WHERE id = ?3 AND enabled <> ?1""",
+        [int(enabled), to_ms(now), connector_id],
+    )
+
+
+def _mark_missing(db: Database, backend: str, listed: Mapping[str, ConnectorFacts], now: datetime) -> int:
+    return db.execute(
+        """UPDATE connectors SET missing_since = ?, changed_at = ?
+            WHERE backend = ? AND missing_since IS NULL AND key NOT IN (SELECT value FROM json_each(?))""",
+        [to_ms(now), to_ms(now), backend, json.dumps(list(listed))],
+    ).rowcount
+
+
+def _values(backend: str, facts: ConnectorFacts, now: datetime) -> tuple[Any, ...]:
+    return (
+        backend,
+        facts.key,
+        facts.name,
+        facts.kind,
+        facts.enabled,
+        facts.use_mx,
+        json.dumps(facts.smart_hosts),
+        facts.port,
+        json.dumps(facts.recipient_domains),
+        facts.tls_setting,
+        facts.tls_domain,
+        facts.partner_contact,
+        facts.alert_channel,
+        span_ms(facts.probe_interval),
+        to_ms(now),
+        to_ms(now),
+    )
+
+
+def _connector(row: Mapping[str, Any]) -> Connector:
+    return Connector(
+        id=row["id"],
+        backend=row["backend"],
+        key=row["key"],
+        name=row["name"],
+        kind=ConnectorKind(row["kind"]),
+        enabled=bool(row["enabled"]),
+        use_mx=bool(row["use_mx"]),
+        smart_hosts=tuple(json.loads(row["smart_hosts"])),
+        port=row["port"],
+        recipient_domains=tuple(json.loads(row["recipient_domains"])),
+        tls_setting=TlsSetting(row["tls_setting"]),
+        tls_domain=row["tls_domain"],
+        partner_contact=row["partner_contact"],
+        alert_channel=row["alert_channel"],
+        probe_interval=optional_span(row["probe_interval"]),
+        next_probe_at=from_ms(row["next_probe_at"]),
+        changed_at=from_ms(row["changed_at"]),
+        missing_since=optional_moment(row["missing_since"]),
+    )

@@ -1,0 +1,253 @@
+"""Queued messages: one row per message and recipient, and what waits where.
+
+Rules that every write keeps:
+* a row is written only if something about it changed;
+* evidence (code, reason, remote host) is not erased by a row that brings none, nor by older evidence;
+* delivered, expired and rejected are final: an older list that still says queued does not undo them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from storage.moments import from_ms, optional_moment, optional_ms, to_ms
+from storage.records import CodeCount, MessageFacts, MessageStatus, QueuedMessage, QueueSummary, SyncCounts
+
+Row = Mapping[str, Any]
+
+# excluded = the row that comes in. It is silent if it brings no evidence, or older evidence than ours.
+_SILENT = "(coalesce(excluded.code, excluded.reason) IS NULL OR ifnull(excluded.evidence_at < evidence_at, 0))"
+# A silent row was assigned by its recipient alone: that doesn't overrule what evidence, or an earlier row, told.
+_CONNECTOR = f"""iif({_SILENT} AND excluded.connector_key IS NULL AND connector_id IS NOT NULL
+    AND (code IS NOT NULL OR excluded.connector_id IS NULL), connector_id, excluded.connector_id)"""
+_UPSERT = """
+    INSERT INTO queued_messages (backend, key, recipient, sender, connector_id, connector_key, size, received_at,
+        expires_at, status, code, reason, remote_host, remote_ip, evidence_at, ended_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (backend, key, recipient) DO UPDATE SET
+        sender = excluded.sender,
+        connector_id = {connector_id},
+        connector_key = coalesce(excluded.connector_key, connector_key),
+        size = coalesce(excluded.size, size),
+        received_at = excluded.received_at,
+        expires_at = excluded.expires_at,
+        status = excluded.status,
+        code = iif({silent}, code, excluded.code),
+        reason = iif({silent}, reason, excluded.reason),
+        remote_host = iif({silent}, remote_host, excluded.remote_host),
+        remote_ip = iif({silent}, remote_ip, excluded.remote_ip),
+        evidence_at = iif({silent}, evidence_at, excluded.evidence_at),
+        ended_at = iif(excluded.status = 'queued', NULL, coalesce(ended_at, excluded.ended_at))
+    WHERE NOT (status IN ('delivered', 'expired', 'rejected') AND excluded.status = 'queued'
+            AND excluded.received_at <= ended_at)
+        AND ((sender, received_at, expires_at, status)
+                IS NOT (excluded.sender, excluded.received_at, excluded.expires_at, excluded.status)
+            OR (excluded.size IS NOT NULL AND size IS NOT excluded.size)
+            OR (excluded.connector_key IS NOT NULL AND connector_key IS NOT excluded.connector_key)
+            OR connector_id IS NOT {connector_id}
+            OR (NOT {silent} AND (code, reason, remote_host, remote_ip, evidence_at)
+                IS NOT (excluded.code, excluded.reason, excluded.remote_host, excluded.remote_ip,
+                    excluded.evidence_at)))
+""".replace("{silent}", _SILENT).replace("{connector_id}", _CONNECTOR)
+
+_GROUPS = """
+    SELECT connector_id, code, count(*) AS count, min(received_at) AS oldest, min(expires_at) AS first
+    FROM queued_messages WHERE status = 'queued' GROUP BY connector_id, code
+"""
+_GROUPS_OF_ONE = """
+    SELECT connector_id, code, count(*) AS count, min(received_at) AS oldest, min(expires_at) AS first
+    FROM queued_messages WHERE status = 'queued' AND connector_id IS ? GROUP BY code
+"""
+# With a single max(), SQLite takes the other columns from the row that has it: the newest evidence of each group.
+_EVIDENCE = """
+    SELECT connector_id, code, max(evidence_at), reason, remote_host, remote_ip
+    FROM queued_messages WHERE status = 'queued' AND reason IS NOT NULL GROUP BY connector_id, code
+"""
+_EVIDENCE_OF_ONE = """
+    SELECT connector_id, code, max(evidence_at), reason, remote_host, remote_ip
+    FROM queued_messages WHERE status = 'queued' AND reason IS NOT NULL AND connector_id IS ? GROUP BY code
+"""
+
+
+def sync(
+    db: Database, backend: str, rows: Iterable[tuple[MessageFacts, int | None]], now: datetime, *, complete: bool
+) -> SyncCounts:
+    """Take over what a mail system lists: each message with the connector that it was assigned to.
+
+    complete: the list is the whole queue, so ours that it lacks are gone. A message listed twice counts once, the
+    later one wins.
+    """
+    listed = {(facts.key, facts.recipient): (facts, connector_id) for facts, connector_id in rows}
+    before = db.execute("SELECT ifnull(max(id), 0) FROM queued_messages").fetchone()[0]
+    values = (_values(backend, facts, connector_id, now) for facts, connector_id in listed.values())
+    written = max(db.conn.executemany(_UPSERT, values).rowcount, 0)
+    added = db.execute("SELECT count(*) FROM queued_messages WHERE id > ?", [before]).fetchone()[0]
+    return SyncCounts(
+        added=added,
+        changed=written - added,
+        unchanged=len(listed) - written,
+        missing=_end_unlisted(db, backend, listed, now) if complete else 0,
+    )
+
+
+def assign(db: Database, pairs: Iterable[tuple[int, int | None]]) -> None:
+    """Give messages (by id) to other connectors."""
+    db.conn.executemany(
+        "UPDATE queued_messages SET connector_id = ? WHERE id = ?",
+        [(connector_id, message_id) for message_id, connector_id in pairs],
+    )
+
+
+def summary(db: Database, connector_id: int | None) -> QueueSummary:
+    """What waits at one connector (None: at none that we know)."""
+    groups = db.query(_GROUPS_OF_ONE, [connector_id])
+    evidence = db.query(_EVIDENCE_OF_ONE, [connector_id])
+    return _summaries(groups, evidence).get(connector_id, QueueSummary())
+
+
+def summaries(db: Database) -> dict[int | None, QueueSummary]:
+    """What waits at every connector where something does; the key None holds the unassigned."""
+    return _summaries(db.query(_GROUPS), db.query(_EVIDENCE))
+
+
+def waiting(db: Database, connector_id: int | None, *, limit: int = 1000) -> list[QueuedMessage]:
+    """The messages that wait at one connector (None: at none), oldest first."""
+    rows = db.query(
+        """SELECT * FROM queued_messages WHERE connector_id IS ? AND status = 'queued'
+            ORDER BY received_at, id LIMIT ?""",
+        [connector_id, limit],
+    )
+    return list(map(_message, rows))
+
+
+def get_refs(db: Database, backend: str, refs: Iterable[tuple[str, str]]) -> list[QueuedMessage]:
+    """These (key, recipient) pairs, as far as we track them, whatever their status."""
+    rows = db.query(
+        """SELECT m.* FROM json_each(?) AS ref JOIN queued_messages AS m ON m.backend = ?
+            AND m.key = json_extract(ref.value, '$[0]') AND m.recipient = json_extract(ref.value, '$[1]')
+            ORDER BY m.id""",
+        [json.dumps(list(refs)), backend],
+    )
+    return list(map(_message, rows))
+
+
+def left_since(db: Database, connector_id: int, since: datetime) -> int:
+    """How many messages were delivered through a connector since then: the proof that mail flows."""
+    return ended_since(db, connector_id, since).get(MessageStatus.DELIVERED, 0)
+
+
+def ended_since(db: Database, connector_id: int, since: datetime) -> dict[MessageStatus, int]:
+    """How many messages stopped waiting at a connector since then, by how."""
+    rows = db.execute(
+        """SELECT status, count(*) FROM queued_messages
+            WHERE connector_id = ? AND ended_at >= ? AND status <> 'queued' GROUP BY status""",
+        [connector_id, to_ms(since)],
+    )
+    return {MessageStatus(status): count for status, count in rows}
+
+
+def sample(db: Database, connector_id: int, now: datetime) -> None:
+    """Note how much waits at a connector at this moment."""
+    db.execute(
+        """INSERT INTO queue_samples (connector_id, at, waiting, oldest_received_at)
+            SELECT ?1, ?2, count(*), min(received_at) FROM queued_messages WHERE connector_id = ?1 AND status = 'queued'
+            ON CONFLICT (connector_id, at) DO UPDATE
+                SET waiting = excluded.waiting, oldest_received_at = excluded.oldest_received_at""",
+        [connector_id, to_ms(now)],
+    )
+
+
+def samples(db: Database, connector_id: int, since: datetime) -> list[tuple[datetime, int]]:
+    """How much waited, and when, oldest first."""
+    rows = db.execute(
+        "SELECT at, waiting FROM queue_samples WHERE connector_id = ? AND at >= ? ORDER BY at",
+        [connector_id, to_ms(since)],
+    )
+    return [(from_ms(at), waiting) for at, waiting in rows]
+
+
+def prune(db: Database, before: datetime) -> int:
+    """Forget messages that ended earlier, and older samples; returns how many rows."""
+    ended = db.execute("DELETE FROM queued_messages WHERE status <> 'queued' AND ended_at < ?", [to_ms(before)])
+    return ended.rowcount + db.execute("DELETE FROM queue_samples WHERE at < ?", [to_ms(before)]).rowcount
+
+
+def _end_unlisted(db: Database, backend: str, listed: Mapping[tuple[str, str], Any], now: datetime) -> int:
+    ours = db.execute(
+        "SELECT id, key, recipient FROM queued_messages WHERE status = 'queued' AND backend = ?", [backend]
+    )
+    gone = [(to_ms(now), message_id) for message_id, key, recipient in ours if (key, recipient) not in listed]
+    db.conn.executemany("UPDATE queued_messages SET status = 'gone', ended_at = ? WHERE id = ?", gone)
+    return len(gone)
+
+
+def _summaries(groups: Iterable[Row], evidence: Iterable[Row]) -> dict[int | None, QueueSummary]:
+    texts = {(row["connector_id"], row["code"]): row for row in evidence}
+    counts: dict[int | None, list[CodeCount]] = defaultdict(list)
+    for row in groups:
+        counts[row["connector_id"]].append(_code_count(row, texts.get((row["connector_id"], row["code"]), {})))
+    return {connector_id: QueueSummary(by_code=tuple(sorted(c, key=_urgency))) for connector_id, c in counts.items()}
+
+
+def _urgency(group: CodeCount) -> tuple[datetime, int, str]:
+    return group.first_expiry_at, -group.count, group.code or ""
+
+
+def _code_count(row: Row, evidence: Row) -> CodeCount:
+    return CodeCount(
+        code=row["code"],
+        count=row["count"],
+        oldest_received_at=from_ms(row["oldest"]),
+        first_expiry_at=from_ms(row["first"]),
+        reason=evidence.get("reason"),
+        remote_host=evidence.get("remote_host"),
+        remote_ip=evidence.get("remote_ip"),
+    )
+
+
+def _values(backend: str, facts: MessageFacts, connector_id: int | None, now: datetime) -> tuple[Any, ...]:
+    return (
+        backend,
+        facts.key,
+        facts.recipient,
+        facts.sender,
+        connector_id,
+        facts.connector_key,
+        facts.size,
+        to_ms(facts.received_at),
+        to_ms(facts.expires_at),
+        facts.status,
+        facts.code,
+        facts.reason,
+        facts.remote_host,
+        facts.remote_ip,
+        optional_ms(facts.evidence_at),
+        None if facts.status is MessageStatus.QUEUED else to_ms(now),
+    )
+
+
+def _message(row: Row) -> QueuedMessage:
+    return QueuedMessage(
+        id=row["id"],
+        backend=row["backend"],
+        key=row["key"],
+        recipient=row["recipient"],
+        sender=row["sender"],
+        connector_id=row["connector_id"],
+        connector_key=row["connector_key"],
+        size=row["size"],
+        received_at=from_ms(row["received_at"]),
+        expires_at=from_ms(row["expires_at"]),
+        status=MessageStatus(row["status"]),
+        code=row["code"],
+        reason=row["reason"],
+        remote_host=row["remote_host"],
+        remote_ip=row["remote_ip"],
+        evidence_at=optional_moment(row["evidence_at"]),
+    )
