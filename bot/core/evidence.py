@@ -1,0 +1,190 @@
+"""What the queue and our probes each say about one connector, kept apart, and how they fit together. Pure.
+
+The queue is the authority on what the mail system sees; a probe is what we saw from where we stand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bot.core.policy import Policy
+from bot.core.views import Difference, Disagreement
+from knowledge.classify import Stage
+from storage.records import CodeCount, ProbeRecord, QueueSummary
+
+NAMELESS = "other"
+"""The code of an incident whose messages give a reason in which no code can be found."""
+DNS_FAILED, TIMED_OUT, REFUSED = "4.4.312", "4.4.315", "4.4.316"
+CANNOT_CONNECT, CERTIFICATE = "4.4.317", "4.7.320"
+NETWORK_CODES = frozenset({DNS_FAILED, TIMED_OUT})
+"""What every target shows at once when our own network or resolver is down."""
+
+_NULL_MX = re.compile(r"null[\s_-]?mx|does not accept (?:e-?)?mail", re.IGNORECASE)
+_CERTIFICATE = re.compile(r"certificat|\bx\.?509\b|\bcert[_ ]|self[- ]signed|trust ?chain|untrusted", re.IGNORECASE)
+_SHOWN = {
+    "addresses": "DNS answer",
+    "banner": "banner",
+    "capabilities": "EHLO answer",
+    "certificate": "certificate",
+    "certificate_subject": "certificate subject",
+    "certificate_expires": "certificate expiry",
+    "smart_hosts": "smart hosts",
+    "port": "port",
+    "tls_setting": "TLS setting",
+    "tls_domain": "TLS domain",
+}
+_NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRun:
+    """The newest probes of one connector as one statement.
+
+    `failures` or `successes` in a row (one of them is 0); `steady`: failures in a row with the newest one's code.
+    """
+
+    failures: int = 0
+    steady: int = 0
+    successes: int = 0
+    code: str | None = None
+    cause: str | None = None
+    first_failure_at: datetime | None = None
+
+    @property
+    def failing(self) -> bool:
+        """Does the newest probe fail?"""
+        return self.failures > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """One reason why mail can't leave, under the code that its incident has, and who saw it.
+
+    `waiting`: the deferred messages that the queue holds for it; `settled`: they wait for longer than in flight.
+    `former`: the probe's own code, where the queue's word for the same trouble replaced it.
+    """
+
+    code: str
+    probed: bool = False
+    waiting: CodeCount | None = None
+    settled: bool = False
+    former: str | None = None
+
+
+def run_of(newest_first: Sequence[ProbeRecord]) -> ProbeRun:
+    """The run that the newest probe belongs to. Probes that had nothing to dial say nothing."""
+    telling = [p for p in newest_first if not p.ok or p.stage == Stage.DONE]
+    if not telling:
+        return ProbeRun()
+    newest = telling[0]
+    length = _leading(p.ok == newest.ok for p in telling)
+    if newest.ok:
+        return ProbeRun(successes=length)
+    return ProbeRun(
+        failures=length,
+        steady=_leading(not p.ok and p.code == newest.code for p in telling),
+        code=newest.code or NAMELESS,
+        cause=newest.cause,
+        first_failure_at=telling[length - 1].at,
+    )
+
+
+def folded(queue: QueueSummary) -> QueueSummary:
+    """The queue with one group per trouble: a null MX is a DNS failure whichever code it was given."""
+    groups: dict[str | None, CodeCount] = {}
+    for group in queue.by_code:
+        code = trouble_code(group)
+        known = groups.get(code)
+        groups[code] = _joined(known, group) if known else replace(group, code=code)
+    return QueueSummary(by_code=tuple(groups.values()))
+
+
+def trouble_code(group: CodeCount) -> str | None:
+    """The code of the incident to which these messages belong; None: they only wait, nobody said why."""
+    if group.reason and _NULL_MX.search(group.reason):
+        return DNS_FAILED
+    return group.code or (NAMELESS if group.reason else None)
+
+
+def is_certificate_trouble(group: CodeCount) -> bool:
+    """The mail system's "cannot connect" that is really about the certificate."""
+    return group.code == CANNOT_CONNECT and bool(_CERTIFICATE.search(group.reason or ""))
+
+
+def troubles(queue: QueueSummary, run: ProbeRun, policy: Policy, now: datetime) -> tuple[Trouble, ...]:
+    """Every trouble of one connector, the queue's first: each is one incident, however many saw it."""
+    found = [_queued(group, run, policy, now) for group in folded(queue).by_code if group.code]
+    if run.code and not any(t.probed for t in found):
+        found.append(Trouble(code=run.code, probed=True))
+    return tuple(found)
+
+
+def disagreement(queue: QueueSummary, run: ProbeRun, *, flows: bool) -> Disagreement | None:
+    """How the two views differ; None while they agree or one of them is silent."""
+    codes = {group.code for group in folded(queue).by_code if group.code}
+    if run.successes and codes & {REFUSED, TIMED_OUT}:
+        return Disagreement.FIREWALL_ADMITS_BOT_ONLY
+    if not run.failing:
+        return None
+    if not codes:
+        return Disagreement.BOT_IS_BLOCKED if flows else None
+    agreed = any(t.probed and t.waiting for t in troubles(queue, run, Policy(), _any_moment(queue)))
+    return None if agreed else Disagreement.DIFFERENT_CODES
+
+
+def differences(good: ProbeRecord | None, bad: ProbeRecord | None) -> tuple[Difference, ...]:
+    """What the first bad observation shows otherwise than the last good one did: usually it is the cause."""
+    if good is None or bad is None:
+        return ()
+    before, after = good.fingerprint, dict(bad.fingerprint)
+    if bad.stage == Stage.DNS:
+        after.setdefault("addresses", _NONE)
+    return tuple(
+        Difference(what=shown, before=before[key], after=after[key])
+        for key, shown in _SHOWN.items()
+        if key in before and key in after and before[key] != after[key]
+    )
+
+
+def first_bad(newest_first: Sequence[ProbeRecord]) -> ProbeRecord | None:
+    """The first failure of the run that the newest probe belongs to; None while it is fine."""
+    length = _leading(not p.ok for p in newest_first)
+    return newest_first[length - 1] if length else None
+
+
+def _leading(matches: Iterable[bool]) -> int:
+    count = 0
+    for match in matches:
+        if not match:
+            break
+        count += 1
+    return count
+
+
+def _joined(one: CodeCount, other: CodeCount) -> CodeCount:
+    return replace(
+        one,
+        count=one.count + other.count,
+        oldest_received_at=min(one.oldest_received_at, other.oldest_received_at),
+        first_expiry_at=min(one.first_expiry_at, other.first_expiry_at),
+        reason=one.reason or other.reason,
+    )
+
+
+def _queued(group: CodeCount, run: ProbeRun, policy: Policy, now: datetime) -> Trouble:
+    assert group.code is not None
+    same_certificate = run.code == CERTIFICATE and is_certificate_trouble(group)
+    return Trouble(
+        code=group.code,
+        probed=group.code == run.code or same_certificate,
+        waiting=group,
+        settled=now - group.oldest_received_at > policy.queue_settle,
+        former=CERTIFICATE if same_certificate else None,
+    )
+
+
+def _any_moment(queue: QueueSummary) -> datetime:
+    return queue.by_code[0].oldest_received_at

@@ -1,0 +1,114 @@
+"""What people look at, gathered in one read: incidents, connectors, the bot's own state. Decides nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlite_utils import Database
+
+from bot.core.capabilities import Capability
+from bot.core.evidence import differences, disagreement, first_bad, folded, run_of
+from bot.core.forecast import plain_span
+from bot.core.policy import Policy
+from bot.core.views import ConnectorView, IncidentView, StatusView
+from storage import connectors, incidents, messages, outbox, probes, syncs
+from storage.records import Connector, Incident, OutboxItem, ProbeRecord, QueueSummary, SyncRun
+
+Capabilities = Mapping[str, frozenset[Capability]]
+
+LOOK_BACK = 60
+"""So many probes are searched for the beginning of a run of failures."""
+DEAD_SHOWN = 10
+
+
+def incident_view(
+    db: Database, incident_id: int, policy: Policy, now: datetime, capabilities: Capabilities
+) -> IncidentView | None:
+    """Everything about one incident as it is now; None: there is no such incident."""
+    incident = incidents.get(db, incident_id)
+    if incident is None:
+        return None
+    previous = incidents.get(db, incident.previous_id) if incident.previous_id else None
+    timeline = tuple(incidents.events(db, incident_id))
+    connector = connectors.get(db, incident.connector_id) if incident.connector_id else None
+    if connector is None:
+        return IncidentView(
+            incident=incident, connector=None, queue=QueueSummary(), now=now, events=timeline, previous=previous
+        )
+    seen = probes.recent(db, connector.id, LOOK_BACK)
+    queue = folded(messages.summary(db, connector.id))
+    bad = first_bad(seen)
+    good = probes.last_good(db, connector.id, before_id=bad.id if bad else None)
+    read_at = syncs.last_success(db, connector.backend)
+    return IncidentView(
+        incident=incident,
+        connector=connector,
+        queue=queue,
+        now=now,
+        probe=seen[0] if seen else None,
+        last_good=good,
+        events=timeline,
+        previous=previous,
+        disagreement=disagreement(queue, run_of(seen), flows=flows(db, connector, seen)),
+        differences=differences(good, bad),
+        capabilities=capabilities.get(connector.backend, frozenset()),
+        queue_read_at=read_at,
+        queue_stale=read_at is not None and now - read_at > policy.stale_after,
+    )
+
+
+def flows(db: Database, connector: Connector, newest_first: list[ProbeRecord]) -> bool:
+    """Did mail leave through a connector since the first failure of its present run of failing probes?"""
+    since = run_of(newest_first).first_failure_at
+    return since is not None and messages.left_since(db, connector.id, since) > 0
+
+
+def connector_views(db: Database, now: datetime) -> list[ConnectorView]:
+    """One line per connector, by name."""
+    summaries, newest = messages.summaries(db), probes.latest(db)
+    open_ones = _by_connector(incidents.open_everywhere(db))
+    return [
+        ConnectorView(
+            connector=connector,
+            queue=folded(summaries.get(connector.id, QueueSummary())),
+            now=now,
+            probe=newest.get(connector.id),
+            incidents=tuple(open_ones[connector.id]),
+        )
+        for connector in connectors.every(db)
+    ]
+
+
+def status_view(db: Database, policy: Policy, now: datetime) -> StatusView:
+    """How the bot itself and mail flow as a whole are doing."""
+    return StatusView(
+        now=now,
+        connectors=tuple(connector_views(db, now)),
+        unassigned=messages.summary(db, None),
+        outbox=outbox.counts(db),
+        dead=tuple(_dead_line(item, now) for item in outbox.dead(db, DEAD_SHOWN)),
+        syncs={name: _sync_line(db, run, policy, now) for name, run in syncs.latest(db).items()},
+        monitor=tuple(incidents.open_at(db, None)),
+    )
+
+
+def _by_connector(open_ones: list[Incident]) -> defaultdict[int | None, list[Incident]]:
+    grouped: defaultdict[int | None, list[Incident]] = defaultdict(list)
+    for incident in open_ones:
+        grouped[incident.connector_id].append(incident)
+    return grouped
+
+
+def _dead_line(item: OutboxItem, now: datetime) -> str:
+    age = plain_span(now - item.created_at)
+    return f"{item.kind} of #{item.incident_id} for {item.channel}, {age} old: {item.error or 'unknown error'}"
+
+
+def _sync_line(db: Database, run: SyncRun, policy: Policy, now: datetime) -> str:
+    good = syncs.last_success(db, run.backend)
+    read = f"read {plain_span(now - good)} ago" if good else "never read yet"
+    stale = " (stale)" if good and now - good > policy.stale_after else ""
+    failing = f"; last try failed: {run.error}" if run.error else ""
+    return f"{read}{stale}{failing}"
