@@ -235,8 +235,8 @@ def overall(targets: Iterable[TargetResult], elapsed_ms: float) -> ProbeResult:
     reached = Stage.DONE if tried else Stage.DNS
     return ProbeResult(
         ok=ok,
-        code=worst and worst.code,
-        cause=worst and worst.cause,
+        code=worst.code if worst else None,
+        cause=worst.cause if worst else None,
         stage=worst.stage if worst else reached,
         degraded=ok and bool(down),
         warnings=tuple(dict.fromkeys(warnings)),
@@ -261,9 +261,9 @@ def judged(judgement: Judgement, **facts: Any) -> TargetResult:
 
 def steady(banner: str) -> str:
     """A banner without dates, session numbers and the like, so that two of the same server are equal."""
-    first, *rest = banner.split(" ") if banner else [""]
-    words = [w for w in _CALENDAR.sub("", " ".join(rest)).split() if not any(c.isdigit() for c in w)]
-    return " ".join([first, *words])
+    code, host, rest = (*banner.split(" ", 2), "", "")[:3]
+    words = [w for w in _CALENDAR.sub("", rest).split() if not any(c.isdigit() for c in w)]
+    return " ".join(filter(None, [code, host, *words]))
 
 
 def _to_text(moment: datetime | None) -> str | None:

@@ -38,7 +38,7 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 class AddressPolicy:
     """Which addresses a probe may dial: everything but loopback, link-local, multicast, reserved and metadata ones.
 
-    Private ranges are fine: that is where on-premises servers live. `allow` lists networks that are let through all the same.
+    Private ranges are fine: that is where on-premises servers live. `allow` lists networks let through all the same.
     """
 
     allow: tuple[Network, ...] = ()

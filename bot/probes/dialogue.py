@@ -1,0 +1,246 @@
+"""The SMTP conversation of a probe on one connection: greeting, EHLO, STARTTLS, TLS, EHLO, QUIT. Never MAIL FROM.
+
+Promises: every wait has its phase limit, clipped to the probe's deadline; whatever the peer does ends as a fault in
+`Findings`, which also holds how long each phase took and all that was learnt before.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bot.core.probe_result import TlsFacts
+from bot.probes import tls
+from bot.probes.certificate import Wanted, judge_chain
+from bot.probes.deadline import Deadline
+from bot.probes.reply import Reply, ReplyParser, capabilities, sanitise
+from bot.probes.truststore import TrustStore
+from bot.probes.wire import Wire
+from knowledge.classify import Cause, Fault, Stage
+from storage.records import TlsSetting
+
+GREETING = 15.0
+COMMAND = 10.0
+HANDSHAKE = 10.0
+FAREWELL = 1.0
+"""Seconds that a peer gets to answer QUIT; not answering is no fault."""
+SLOW = 5.0
+"""A greeting or EHLO that takes this long is slow, though fine."""
+
+UNUSABLE = frozenset({Cause.CLOSED, Cause.RESET, Cause.STALLED, Cause.FLOOD, Cause.NOT_SMTP})
+_DEMANDING = frozenset({TlsSetting.ENCRYPTION, TlsSetting.CERTIFICATE, TlsSetting.DOMAIN})
+
+
+class Broken(Exception):
+    """The conversation can't go on. Caught in this package; becomes a fault at the stage that was reached."""
+
+    def __init__(self, cause: Cause, detail: str, stage: Stage | None = None) -> None:
+        super().__init__(detail)
+        self.cause = cause
+        self.stage = stage
+
+
+@dataclass(slots=True)
+class Findings:
+    """What one connection showed so far."""
+
+    deadline: Deadline
+    progress: Callable[[Stage], None]
+    stage: Stage = Stage.CONNECT
+    faults: list[Fault] = field(default_factory=list)
+    timings: dict[Stage, float] = field(default_factory=dict)
+    banner: str | None = None
+    capabilities: tuple[str, ...] = ()
+    tls: TlsFacts | None = None
+
+    def note(self, cause: Cause, detail: str = "") -> None:
+        """A fault or warning that does not end the conversation."""
+        self.faults.append(Fault(cause, self.stage, detail))
+
+    @contextmanager
+    def phase(self, stage: Stage) -> Iterator[None]:
+        """Enter a stage and take its time, whatever comes out."""
+        self.stage = stage
+        self.progress(stage)
+        since = self.deadline.now()
+        try:
+            yield
+        finally:
+            self.timings[stage] = round(self.deadline.elapsed_ms(since), 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the conversation is held to: who we are, what the connector demands, by whom certificates are trusted."""
+
+    helo_name: str
+    setting: TlsSetting
+    sni: str | None
+    wanted: Wanted
+    context: ssl.SSLContext
+    trust: TrustStore
+    now: datetime
+
+
+class Dialogue:
+    """One conversation. `run` never raises for the peer."""
+
+    def __init__(self, wire: Wire, terms: Terms, findings: Findings) -> None:
+        self._wire = wire
+        self._terms = terms
+        self._found = findings
+
+    async def run(self) -> None:
+        """All stages in order, then QUIT if there is still somebody to say it to."""
+        try:
+            await self._stages()
+        except Broken as broken:
+            self._found.faults.append(Fault(broken.cause, broken.stage or self._found.stage, str(broken)))
+            if broken.cause in UNUSABLE:
+                return
+        await self._quit()
+
+    async def _stages(self) -> None:
+        """Greeting, EHLO, and TLS where the setting allows it."""
+        with self._found.phase(Stage.BANNER):
+            await self._greeting()
+        with self._found.phase(Stage.EHLO):
+            await self._hello()
+        self._note_slow()
+        if self._terms.setting is TlsSetting.NONE:
+            return
+        with self._found.phase(Stage.STARTTLS):
+            offered = await self._starttls()
+        if offered:
+            with self._found.phase(Stage.TLS):
+                session = await self._handshake()
+            self._judge(session)
+            await self._hello_again()
+
+    async def _greeting(self) -> None:
+        """The banner must be 2xx."""
+        reply = await self._read(GREETING)
+        self._found.banner = reply.text
+        self._accept(reply)
+
+    async def _hello(self) -> None:
+        """EHLO, or HELO where EHLO is refused."""
+        reply = await self._command(f"EHLO {self._terms.helo_name}")
+        if reply.refusal and reply.code != 421:
+            reply = await self._command(f"HELO {self._terms.helo_name}")
+            self._accept(reply, 250)
+            self._found.note(Cause.HELO_ONLY, "EHLO was refused, HELO works")
+            return
+        self._accept(reply, 250)
+        self._found.capabilities = capabilities(reply.lines)
+        if reply.bare_lf:
+            self._found.note(Cause.BARE_LF, "lines of the EHLO reply end with a bare LF")
+
+    def _note_slow(self) -> None:
+        """Slow is worth a word even if it is within limits."""
+        for stage in (Stage.BANNER, Stage.EHLO):
+            if self._found.timings[stage] >= SLOW * 1000:
+                self._found.note(Cause.SLOW, f"{stage} took {self._found.timings[stage] / 1000:.1f} s")
+
+    async def _starttls(self) -> bool:
+        """Ask for TLS. False, and a fault noted, where the server goes on in clear text."""
+        if not any(c.split(" ")[0] == "STARTTLS" for c in self._found.capabilities):
+            self._found.note(Cause.NO_STARTTLS, "STARTTLS is not offered")
+            return False
+        reply = await self._command("STARTTLS")
+        if reply.code == 421:
+            stage = Stage.STARTTLS if self._terms.setting in _DEMANDING else Stage.EHLO
+            raise Broken(Cause.RATE_LIMITED, reply.text, stage)
+        if reply.code != 220:
+            self._found.note(Cause.STARTTLS_REJECTED, reply.text)
+            return False
+        if smuggled := self._wire.pending:
+            raise Broken(Cause.STARTTLS_INJECTION, f"plain text behind the STARTTLS reply: {sanitise(smuggled)}")
+        return True
+
+    async def _handshake(self) -> ssl.SSLObject:
+        """From plain text to TLS."""
+        if not self._wire.open:
+            raise Broken(Cause.CLOSED, "closed after STARTTLS was accepted")
+        limit = min(HANDSHAKE, self._found.deadline.remaining())
+        try:
+            return await tls.start(self._wire, self._terms.context, self._terms.sni, limit)
+        except (OSError, TimeoutError) as error:
+            raise Broken(*tls.cause_of(error)) from None
+
+    def _judge(self, session: ssl.SSLObject) -> None:
+        """Note every fault of the certificate, and what it says."""
+        view = judge_chain(tls.chain_of(session), self._terms.wanted, self._terms.trust, self._terms.now)
+        self._found.faults += view.faults
+        cipher = session.cipher()
+        wrong = [f.detail for f in view.faults if f.cause not in (Cause.EXPIRING_SOON, Cause.CN_ONLY)]
+        self._found.tls = TlsFacts(
+            version=session.version(),
+            cipher=cipher[0] if cipher else None,
+            verified=not wrong,
+            verify_error="; ".join(wrong) or None,
+            subject=view.subject,
+            issuer=view.issuer,
+            san=view.san,
+            not_after=view.not_after,
+            days_left=view.days_left,
+            sha256=view.sha256,
+        )
+
+    async def _hello_again(self) -> None:
+        """The session must work under TLS too; a server that wants a client certificate says so only here."""
+        reply = await self._command(f"EHLO {self._terms.helo_name}")
+        self._accept(reply, 250)
+        self._found.capabilities = capabilities(reply.lines)
+
+    async def _quit(self) -> None:
+        """Take leave; the answer is awaited but not needed."""
+        try:
+            self._wire.write(b"QUIT\r\n")
+            await self._read(FAREWELL)
+        except Broken:
+            pass
+
+    def _accept(self, reply: Reply, code: int | None = None) -> None:
+        """Go on only after a good reply: any 2xx, or exactly `code`."""
+        if reply.code == 421:
+            raise Broken(Cause.RATE_LIMITED, reply.text)
+        if not reply.positive and not reply.refusal:
+            raise Broken(Cause.NOT_SMTP, reply.text)
+        if not reply.positive or (code and reply.code != code):
+            raise Broken(Cause.SMTP_ERROR, reply.text)
+
+    async def _command(self, line: str) -> Reply:
+        """Send one command and read its reply."""
+        self._wire.write(line.encode("ascii", "replace") + b"\r\n")
+        return await self._read(COMMAND)
+
+    async def _read(self, seconds: float) -> Reply:
+        """One reply within the limit. Raises Broken."""
+        parser = ReplyParser()
+        try:
+            async with self._found.deadline.within(seconds):
+                while True:
+                    data = await self._wire.read()
+                    result = parser.feed(data) if data else self._end()
+                    if isinstance(result, Reply):
+                        self._wire.unread(parser.rest)
+                        return result
+                    if result is not None:
+                        raise Broken(result, "too much" if result is Cause.FLOOD else f"not SMTP: {sanitise(data)}")
+        except TimeoutError:
+            raise Broken(Cause.STALLED, "never finished its reply" if parser.begun else "silent") from None
+
+    def _end(self) -> Cause:
+        """Nothing more will come: why? Raises Broken for an end with words of its own."""
+        error = self._wire.error
+        if self._wire.flooded:
+            return Cause.FLOOD
+        if isinstance(error, ssl.SSLError):
+            raise Broken(*tls.cause_of(error))
+        if isinstance(error, ConnectionResetError):
+            raise Broken(Cause.RESET, "reset by the server")
+        raise Broken(Cause.CLOSED, "closed by the server")

@@ -1,0 +1,39 @@
+"""What to probe: as values, and from a stored connector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.core.targets import HostName, parse_host
+from storage.records import Connector, TlsSetting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """What to probe and by which demands. `mx_domain` comes after `hosts` in the order of preference."""
+
+    hosts: tuple[str, ...] = ()
+    mx_domain: str | None = None
+    port: int = 25
+    tls_setting: TlsSetting = TlsSetting.OPPORTUNISTIC
+    tls_domain: str | None = None
+    timeout: float = 30.0
+
+    @property
+    def empty(self) -> bool:
+        """Is there nothing to probe? (A connector that uses MX for all domains names none.)"""
+        return not self.hosts and not self.mx_domain
+
+
+def request_for(connector: Connector, default_port: int, timeout: float = 30.0) -> ProbeRequest:
+    """The probe of a stored connector. With MX, the first domain that is a plain name stands for all."""
+    domains = (d.removeprefix("*.") for d in connector.recipient_domains)
+    first = next((d for d in domains if isinstance(parse_host(d), HostName)), None)
+    return ProbeRequest(
+        hosts=() if connector.use_mx else connector.smart_hosts,
+        mx_domain=first if connector.use_mx else None,
+        port=connector.port or default_port,
+        tls_setting=connector.tls_setting,
+        tls_domain=connector.tls_domain,
+        timeout=timeout,
+    )

@@ -1,0 +1,210 @@
+"""A whole probe: names, addresses, one connection each at once, the verdict.
+
+Promises: ends within the request's timeout, whatever peers and resolvers do; never raises for them; dials an address
+only if the policy lets it, after resolution, and dials exactly that address; one connection per address at a time.
+Faults of this machine (no file descriptors left) are raised: they say nothing about a peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from bot.core.clock import Clock
+from bot.core.probe_result import ProbeResult, TargetResult, judged, overall
+from bot.core.targets import AddressPolicy, HostName, parse_host
+from bot.probes import tls, truststore
+from bot.probes.addressing import Addressing, Dial, Found
+from bot.probes.certificate import Wanted
+from bot.probes.connecting import connect, ipv6_here
+from bot.probes.deadline import Deadline
+from bot.probes.dialogue import Broken, Dialogue, Findings, Terms
+from bot.probes.request import ProbeRequest, request_for
+from bot.probes.resolver import Resolver
+from bot.probes.wire import Wire
+from knowledge.classify import Cause, Stage, judge
+from storage.records import TlsSetting
+
+__all__ = ["ProbeRequest", "Prober", "request_for"]
+
+TARGETS = 20
+"""Addresses that one probe dials at most."""
+TURN = 5.0
+"""Seconds that a probe waits for another one that talks to the same address; then it dials all the same."""
+
+Progress = Callable[[str], None]
+
+
+class Prober:
+    """Probes next hops. One for the whole program: it holds the TLS context and who is being talked to.
+
+    `allow` None: may dial anything (the machine's own user asked). Raises NoTrustStore if `ca_file` is unusable.
+    """
+
+    def __init__(
+        self,
+        *,
+        nameservers: Sequence[tuple[str, int]] = (),
+        ca_file: Path | None = None,
+        allow: AddressPolicy | None = None,
+        helo_name: str | None = None,
+        clock: Clock = lambda: datetime.now(UTC),
+    ) -> None:
+        self._resolver = Resolver(nameservers)
+        self._trust = truststore.load(ca_file)
+        self._allow = allow
+        self._helo = helo_name or _own_name()
+        self._clock = clock
+        self._context = tls.make_context()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def probe(self, request: ProbeRequest, on_progress: Progress | None = None) -> ProbeResult:
+        """1. find the addresses; 2. dial all of them at once; 3. judge. Never raises for a peer."""
+        deadline = Deadline(request.timeout)
+        tell: Progress = on_progress or (lambda _: None)
+        tell(f"{Stage.DNS}: {', '.join(request.hosts) or request.mx_domain or 'nothing to ask for'}")
+        found = await Addressing(request, self._resolver, deadline).find()
+        async with asyncio.TaskGroup() as group:
+            jobs = [group.create_task(self._result(f, request, deadline, tell)) for f in _bounded(found)]
+        return overall(_forgive_ipv6([job.result() for job in jobs]), deadline.elapsed_ms())
+
+    async def egress_open(self, targets: Sequence[tuple[str, int]], timeout: float) -> bool:
+        """Is there a way out at all? True as soon as one (name or address, port) accepts a connection."""
+        deadline = Deadline(timeout)
+        attempts = [asyncio.create_task(self._reachable(host, port, deadline)) for host, port in targets]
+        try:
+            for attempt in asyncio.as_completed(attempts):
+                if await attempt:
+                    return True
+            return False
+        finally:
+            for task in attempts:
+                task.cancel()
+            await asyncio.gather(*attempts, return_exceptions=True)
+
+    async def _reachable(self, host: str, port: int, deadline: Deadline) -> bool:
+        """Does any address of this host accept a connection?"""
+        request = ProbeRequest(hosts=(host,), port=port)
+        for found in await Addressing(request, self._resolver, deadline).find():
+            if isinstance(found, Dial):
+                try:
+                    wire = await connect(found.ip, port, deadline)
+                except Broken:
+                    continue
+                wire.abort()
+                return True
+        return False
+
+    async def _result(self, found: Found, request: ProbeRequest, deadline: Deadline, tell: Progress) -> TargetResult:
+        """What became of one target: known already, or to be seen by dialling."""
+        if isinstance(found, TargetResult):
+            return found
+        shown = found.host if found.host == found.ip else f"{found.host} [{found.ip}]"
+        findings = Findings(deadline, lambda stage: tell(f"{stage}: {shown}"))
+        if found.dns_ms is not None:
+            findings.timings[Stage.DNS] = found.dns_ms
+        if refusal := self._allow and self._allow.refusal(found.ip):
+            findings.note(Cause.UNREACHABLE, f"not dialled: {refusal} (see MFI_PROBE_ALLOW)")
+        else:
+            async with self._turn(found.ip, deadline):
+                await self._talk(found, request, findings)
+        return judged(
+            judge(findings.faults, request.tls_setting),
+            host=found.host,
+            ip=found.ip,
+            port=request.port,
+            banner=findings.banner,
+            timings=findings.timings,
+            tls=findings.tls,
+            capabilities=findings.capabilities,
+        )
+
+    async def _talk(self, dial: Dial, request: ProbeRequest, findings: Findings) -> None:
+        """Connect, converse, close. Leaves no socket behind, even when cancelled."""
+        try:
+            with findings.phase(Stage.CONNECT):
+                wire = await connect(dial.ip, request.port, findings.deadline)
+        except Broken as broken:
+            findings.note(broken.cause, str(broken))
+            if broken.cause is Cause.UNREACHABLE and ":" in dial.ip and not ipv6_here():
+                findings.note(Cause.NO_IPV6_HERE, "this machine has no IPv6")
+            return
+        try:
+            await Dialogue(wire, self._terms(dial, request, wire), findings).run()
+            await wire.close(findings.deadline.remaining())
+        finally:
+            wire.abort()
+
+    def _terms(self, dial: Dial, request: ProbeRequest, wire: Wire) -> Terms:
+        """What this conversation is held to."""
+        wanted = _wanted(dial, request)
+        offered = (wanted or "").startswith("*.") or wanted == dial.ip
+        return Terms(
+            helo_name=self._helo or wire.own_literal(),
+            setting=request.tls_setting,
+            sni=_host_name(dial.host) if offered or wanted is None else _host_name(wanted),
+            wanted=Wanted(wanted),
+            context=self._context,
+            trust=self._trust,
+            now=self._clock(),
+        )
+
+    @asynccontextmanager
+    async def _turn(self, ip: str, deadline: Deadline) -> AsyncIterator[None]:
+        """Wait until nobody else talks to this address, but not for ever."""
+        lock = self._turns.setdefault(ip, asyncio.Lock())
+        try:
+            async with deadline.within(min(TURN, deadline.remaining() / 3)):
+                await lock.acquire()
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _bounded(found: Sequence[Found]) -> list[Found]:
+    """At most so many addresses; results that need no dialling don't count."""
+    surplus = [f for f in found if isinstance(f, Dial)][TARGETS:]
+    return [f for f in found if f not in surplus]
+
+
+def _forgive_ipv6(results: Sequence[TargetResult]) -> list[TargetResult]:
+    """That there is no IPv6 here is our limit: such an address is left out beside others that could be dialled."""
+    ours = [r for r in results if Cause.NO_IPV6_HERE in r.warnings]
+    if not any(r.ip for r in results if r not in ours):
+        return list(results)
+    return [
+        replace(r, ok=True, code=None, cause=None, causes=(), stage=Stage.CONNECT) if r in ours else r for r in results
+    ]
+
+
+def _wanted(dial: Dial, request: ProbeRequest) -> str | None:
+    """The name that the certificate must bear. An address is held against it only where the setting demands a name."""
+    if request.tls_setting is TlsSetting.DOMAIN and request.tls_domain:
+        star = "*." if request.tls_domain.startswith("*.") else ""
+        bare = request.tls_domain.removeprefix("*.")
+        return star + (_host_name(bare) or bare)
+    if dial.host == dial.ip and request.tls_setting is not TlsSetting.DOMAIN:
+        return None
+    return dial.host
+
+
+def _host_name(text: str) -> str | None:
+    """The text as a host name; None if it is none."""
+    host = parse_host(text)
+    return host.name if isinstance(host, HostName) else None
+
+
+def _own_name() -> str | None:
+    """This machine's full name; None if it has only a short one (then an address literal is said in EHLO)."""
+    name = _host_name(socket.gethostname())
+    return name if name and "." in name else None

@@ -1,0 +1,96 @@
+"""The TLS handshake of a probe, without verification: what the certificate is worth is judged afterwards by name.
+
+Promises: nothing but the handshake and EHLO/QUIT ever travels over such a session, so nothing can be lost to an
+impostor; every failure becomes a cause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from bot.probes.reply import sanitise
+from bot.probes.wire import Wire
+from knowledge.classify import Cause
+
+VERSION_REASONS = frozenset(
+    {
+        "UNSUPPORTED_PROTOCOL",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "NO_PROTOCOLS_AVAILABLE",
+        "WRONG_SSL_VERSION",
+        "VERSION_TOO_LOW",
+        "UNKNOWN_PROTOCOL",
+        "LEGACY_SIGALG_DISALLOWED_OR_UNSUPPORTED",
+    }
+)
+
+
+def make_context() -> ssl.SSLContext:
+    """A context for looking, not for trusting: TLS 1.2 or newer, no verification, one for all probes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def start(wire: Wire, context: ssl.SSLContext, name: str | None, seconds: float) -> ssl.SSLObject:
+    """Shake hands, offering `name` as SNI. Raises OSError (ssl.SSLError included) or TimeoutError."""
+    assert wire.transport is not None
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(seconds):
+            transport = await loop.start_tls(
+                wire.transport,
+                wire,
+                context,
+                server_hostname=name,
+                ssl_handshake_timeout=seconds + 60,
+                ssl_shutdown_timeout=1,
+            )
+    except BaseException:
+        wire.discard()
+        raise
+    assert transport is not None
+    wire.upgraded(transport)
+    found = transport.get_extra_info("ssl_object")
+    assert isinstance(found, ssl.SSLObject)
+    return found
+
+
+def chain_of(session: ssl.SSLObject) -> Sequence[bytes]:
+    """The certificates as the server sent them, DER, leaf first."""
+    public = getattr(session, "get_unverified_chain", None)
+    if public is not None:
+        return [bytes(der) for der in public()]
+    # Before Python 3.13 it is only one level down.
+    inner: Any = getattr(session, "_sslobj")  # noqa: B009
+    return [ssl.PEM_cert_to_DER_cert(c.public_bytes()) for c in inner.get_unverified_chain() or ()]
+
+
+def cause_of(error: BaseException) -> tuple[Cause, str]:
+    """What a broken handshake or session means, and the words for it."""
+    if isinstance(error, TimeoutError):
+        return Cause.STALLED, "silent during the TLS handshake"
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return _of_reason(error.reason or "")
+    if isinstance(error, ConnectionResetError) and error.errno:
+        return Cause.RESET, "reset during the TLS handshake"
+    return Cause.CLOSED, "closed during the TLS handshake"
+
+
+def _of_reason(reason: str) -> tuple[Cause, str]:
+    """OpenSSL's own word for what went wrong, sorted."""
+    words = sanitise(reason.lower().replace("_", " ")) or "TLS handshake failed"
+    if reason in VERSION_REASONS:
+        return Cause.TLS_VERSION, words
+    if "CERTIFICATE_REQUIRED" in reason:
+        return Cause.CLIENT_CERTIFICATE_WANTED, words
+    if "ALERT" in reason:
+        return Cause.TLS_ALERT, words
+    if reason == "WRONG_VERSION_NUMBER":
+        return Cause.TLS_FAILED, "plain text where TLS was expected"
+    return Cause.TLS_FAILED, words
