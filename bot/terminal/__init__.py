@@ -1,1 +1,1 @@
-"""What the command line prints: people look before they read. `--json` output is made from the same values."""
+"""What the commands print for people: plain, well laid out, readable without colour."""

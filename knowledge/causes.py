@@ -1,0 +1,53 @@
+"""Causes in people's words: one short phrase for each, used wherever the program tells a person why."""
+
+from __future__ import annotations
+
+from knowledge.classify import Cause
+
+CAUSE_WORDS: dict[Cause, str] = {
+    Cause.NXDOMAIN: "the name does not exist in DNS",
+    Cause.NODATA: "the name exists but has no mail or address record",
+    Cause.SERVFAIL: "the DNS servers of the domain gave no usable answer",
+    Cause.DNS_REFUSED: "the DNS server refused the question",
+    Cause.DNS_TIMEOUT: "the DNS server did not answer in time",
+    Cause.DNS_ERROR: "the DNS server's answer could not be used",
+    Cause.BOGUS: "the domain's DNSSEC signatures do not validate",
+    Cause.CNAME_LOOP: "the name's CNAME records go round in a circle",
+    Cause.LAME: "the name servers listed for the domain do not serve it",
+    Cause.NULL_MX: "the domain says that it accepts no mail (null MX)",
+    Cause.REFUSED: "connection refused",
+    Cause.CONNECT_TIMEOUT: "no answer to the connection attempt",
+    Cause.UNREACHABLE: "no network route to the server",
+    Cause.STALLED: "the server accepted the connection and then went silent",
+    Cause.CLOSED: "the server closed the connection before the session was over",
+    Cause.RESET: "the connection was reset",
+    Cause.RATE_LIMITED: "the server is busy or limits connections (421)",
+    Cause.SMTP_ERROR: "the server answered with an error",
+    Cause.NOT_SMTP: "what answers there does not speak SMTP",
+    Cause.FLOOD: "the server sent far more than a mail server may",
+    Cause.NO_STARTTLS: "TLS is required, but the server does not offer STARTTLS",
+    Cause.STARTTLS_REJECTED: "the server offers STARTTLS but refuses to start it",
+    Cause.STARTTLS_INJECTION: "unencrypted bytes came together with the STARTTLS answer",
+    Cause.TLS_VERSION: "the server speaks only outdated TLS versions",
+    Cause.TLS_ALERT: "the server broke off the TLS handshake",
+    Cause.TLS_FAILED: "the TLS handshake failed",
+    Cause.CLIENT_CERTIFICATE_WANTED: "the server demands a client certificate",
+    Cause.CERT_EXPIRED: "the certificate has expired",
+    Cause.CERT_NOT_YET_VALID: "the certificate is not valid yet",
+    Cause.CERT_REVOKED: "the certificate was revoked",
+    Cause.CERT_NAME: "the certificate is for another name",
+    Cause.CERT_SELF_SIGNED: "the certificate is self-signed",
+    Cause.CERT_MISSING_INTERMEDIATE: "the server does not send its intermediate certificate",
+    Cause.CERT_INTERMEDIATE_EXPIRED: "an intermediate certificate has expired",
+    Cause.CERT_UNTRUSTED: "the certificate's issuer is not trusted",
+    Cause.CERT_PURPOSE: "the certificate is not meant for servers",
+    Cause.CERT_WEAK: "the certificate's key or signature is too weak",
+    Cause.EXPIRING_SOON: "the certificate expires soon",
+    Cause.CN_ONLY: "the certificate names the host only in its common name",
+    Cause.BARE_LF: "the server ends lines with a bare line feed",
+    Cause.SLOW: "the server answers slowly",
+    Cause.HELO_ONLY: "the server refuses EHLO and accepts only HELO",
+    Cause.TARGET_DOWN: "one of several servers is down",
+    Cause.NO_IPV6_HERE: "this machine has no IPv6 route, so the IPv6 address was not tried",
+}
+"""Cause → a phrase that fits after "because" or a colon. Total over Cause."""

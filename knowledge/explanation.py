@@ -1,0 +1,148 @@
+"""A diagnosis joined with the article that helps: what to tell a person, and design's JSON of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from knowledge.articles import Article, articles
+from knowledge.causes import CAUSE_WORDS
+from knowledge.codes import parse
+from knowledge.diagnosis import Confidence, Diagnosis
+from knowledge.registry import describe, owners_of, title_of
+
+EXAMPLE = "450 4.4.316 Connection refused [Message=Socket error code 10061] [LastAttemptedServerName=mail.contoso.com]"
+"""What a useful paste looks like."""
+
+PASTE_INSTEAD = (
+    "No delivery error was recognised in this text. Paste the whole error: the status code with the words after it, "
+    "from the bounce message, the message trace (the text that starts with {LED=), the queue viewer's last error or the"
+    f" mail log. For example: {EXAMPLE}"
+)
+
+_WORDS_LIMIT = 80
+"""A text this short without any code may be a search by words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Everything that a surface needs to explain one error."""
+
+    diagnosis: Diagnosis
+    article: Article
+    advised: tuple[Article, ...] = ()
+    """Articles whose causes and fixes apply instead, because the details point there."""
+
+    @property
+    def found(self) -> bool:
+        """Was any error recognised? If not, `meaning` says what to paste instead."""
+        return self.diagnosis.code is not None
+
+    @property
+    def known(self) -> bool:
+        """Is there an article for exactly this code?"""
+        return self.article.code == self.diagnosis.code
+
+    @property
+    def title(self) -> str:
+        """A headline: the article's, or what the code's structure says."""
+        if not self.found:
+            return "No error recognised"
+        return self.article.title if self.known else title_of(self.diagnosis.code) or self.article.title
+
+    @property
+    def meaning(self) -> str:
+        """What happened, in words."""
+        if not self.found:
+            return PASTE_INSTEAD
+        if self.known:
+            return self.article.meaning
+        return f"{describe(self.diagnosis.code)} {self.article.meaning}"
+
+    @property
+    def owner(self) -> tuple[str, ...]:
+        """Who can act, likeliest first."""
+        if not self.found:
+            return ()
+        return self.article.owner if self.known else owners_of(self.diagnosis.code) or self.article.owner
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Possible causes: those of the articles that the details point to, else the article's own."""
+        return self._joined("causes")
+
+    @property
+    def fixes(self) -> tuple[str, ...]:
+        """What to do, in order: what the details point to, else the article's own."""
+        return self._joined("fixes")
+
+    @property
+    def because(self) -> str | None:
+        """The cause that the text itself names, in plain words."""
+        cause = self.diagnosis.cause
+        return CAUSE_WORDS[cause] if cause is not None else None
+
+    @property
+    def bounced(self) -> str:
+        """Has the sender got it back already? One sentence."""
+        if self.diagnosis.expired:
+            return "Yes: it waited out its time and went back to its sender, who must send it again after the fix."
+        status = parse(self.diagnosis.reported or "")
+        reply = self.diagnosis.reply or ""
+        if (status is not None and status.permanent) or reply.startswith("5"):
+            return "Yes: it was refused for good, so the sender has it back and must send it again after the fix."
+        return "Not yet: it waits in the queue and is tried again. Exchange Online gives up 24 hours after it came in."
+
+    @property
+    def fix_now(self) -> bool:
+        """Does the article offer Fix now for this code?"""
+        return self.known and self.article.fix_now is not None
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document of `mfi explain --json`."""
+        d = self.diagnosis
+        return {
+            "code": d.code,
+            "reported": d.reported,
+            "reply": d.reply or self._usual_reply(),
+            "expired": d.expired,
+            "title": self.title,
+            "meaning": self.meaning,
+            "owner": list(self.owner),
+            "causes": list(self.causes),
+            "fixes": list(self.fixes),
+            "fix_now": self.fix_now,
+            "smart_host": d.smart_host,
+            "ip": d.ip,
+            "recipient": d.recipient,
+            "retry_at": d.retry_at,
+            "reason": d.reason,
+            "detail": d.detail,
+            "advice": list(d.advice),
+            "evidence": list(d.evidence),
+            "others": list(d.others),
+            "confidence": d.confidence.value,
+            "source": self.article.source_url if self.found else None,
+        }
+
+    def _usual_reply(self) -> str | None:
+        if not self.known:
+            return None
+        return "550" if self.diagnosis.expired else self.article.reply
+
+    def _joined(self, field: str) -> tuple[str, ...]:
+        if not self.found:
+            return ()
+        return tuple(line for article in self.advised or (self.article,) for line in getattr(article, field))
+
+
+def explanation_of(diagnosis: Diagnosis, text: str) -> Explanation:
+    """Join a diagnosis with its article. A short text without any error is taken as a search by words."""
+    known = articles()
+    if diagnosis.code is None and len(text) <= _WORDS_LIMIT and (ranked := known.search(text)):
+        diagnosis = Diagnosis(code=ranked[0].code, evidence=(0, len(text)), confidence=Confidence.INFERRED)
+    article = known.for_code(diagnosis.code)
+    if article.code != diagnosis.code:
+        diagnosis = replace(diagnosis, confidence=Confidence.CLASS)
+    advice = dict.fromkeys((*diagnosis.advice, *(article.advice if diagnosis.code else ())))
+    return Explanation(diagnosis=diagnosis, article=article, advised=tuple(known.for_code(code) for code in advice))
