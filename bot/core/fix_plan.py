@@ -1,0 +1,175 @@
+"""What Fix now offers: a plan in numbers, as it is shown, stored and later compared with the facts again.
+
+Pure. `changes` and `still_rejectable` tell at execution what of a plan still holds. Plans are made in fix_planning.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from storage.records import ConnectorFacts, DomainFacts, MessageFacts, MessageStatus, StepKind
+
+Ref = tuple[str, str]
+"""(message key, recipient)."""
+REJECT_REASON = "the address isn't in the directory; rejected by an administrator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderCount:
+    """How many bounces one sender gets."""
+
+    sender: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStep:
+    """One thing to do. `count`: messages to reject, domains to change, or messages that a disabled connector holds.
+
+    `senders`: the few who get the most bounces; `more_senders`: how many others get one.
+    """
+
+    kind: StepKind
+    title: str
+    effect: str
+    count: int
+    irreversible: str | None = None
+    refs: tuple[Ref, ...] = ()
+    domains: tuple[str, ...] = ()
+    senders: tuple[SenderCount, ...] = ()
+    more_senders: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What Fix now offers for one incident. `watched`: the facts it rests on, named; `digest`: of exactly those.
+
+    `by_hand`: how a person does what the bot can't or may not do. `notes`: what is deliberately left alone.
+    """
+
+    incident_id: int
+    backend: str
+    connector_key: str
+    connector_name: str
+    code: str
+    dry_run: bool
+    waiting: int
+    valid_waiting: int
+    unknown_waiting: int
+    invalid_recipients: int
+    steps: tuple[PlanStep, ...]
+    by_hand: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    watched: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Changes exactly when a fact changes that the plan rests on."""
+        return hashlib.sha256(json.dumps(self.watched).encode()).hexdigest()[:16]
+
+    def step(self, kind: StepKind) -> PlanStep | None:
+        """The step of this kind, if it is offered."""
+        return next((step for step in self.steps if step.kind is kind), None)
+
+    def accepts_name(self, typed: str) -> bool:
+        """Is this the connector's name, as a person types it?"""
+        return typed.strip().casefold() == self.connector_name.strip().casefold()
+
+    def pick(self, kinds: Iterable[StepKind]) -> tuple[StepKind, ...] | None:
+        """The chosen steps in the order in which they run; None if nothing, or something that isn't offered, was."""
+        wanted = set(kinds)
+        offered = tuple(step.kind for step in self.steps)
+        return tuple(kind for kind in offered if kind in wanted) if wanted and wanted <= set(offered) else None
+
+    def to_json(self) -> str:
+        """As it is stored with its action."""
+        return json.dumps(_plain(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """The plan that `to_json` wrote."""
+        found: dict[str, Any] = json.loads(text)
+        found["steps"] = tuple(_step(row) for row in found["steps"])
+        found["watched"] = tuple((name, value) for name, value in found["watched"])
+        found["by_hand"], found["notes"] = tuple(found["by_hand"]), tuple(found["notes"])
+        return cls(**found)
+
+
+@dataclass(frozen=True, slots=True)
+class NoPlan:
+    """Why there is nothing to offer, in one sentence for the person who asked."""
+
+    reason: str
+
+
+def changes(plan: Plan, connector: ConnectorFacts | None, domains: Iterable[DomainFacts]) -> tuple[str, ...]:
+    """Which facts the plan rests on are no longer so, in words; newly arrived mail is not a change."""
+    if connector is None:
+        return (f"the mail system no longer has the connector “{plan.connector_name}”",)
+    planned = [name for step in plan.steps for name in step.domains]
+    now = dict((*connector_facts(connector), *domain_facts(domains, planned)))
+    return tuple(
+        f"{name} was {then or 'empty'} and is {now.get(name, 'gone') or 'empty'} now"
+        for name, then in plan.watched
+        if now.get(name) != then
+    )
+
+
+def still_rejectable(
+    plan: Plan, messages: Iterable[MessageFacts], valid: frozenset[str], invalid: frozenset[str]
+) -> tuple[Ref, ...]:
+    """The refs of the plan that are still queued and whose recipients the directory still doesn't have."""
+    step = plan.step(StepKind.REJECT_INVALID)
+    refs = step.refs if step else ()
+    queued = {(m.key, m.recipient) for m in messages if m.status is MessageStatus.QUEUED}
+    return tuple(ref for ref in refs if ref in queued and ref[1].lower() in invalid - valid)
+
+
+def would_do(plan: Plan, chosen: Collection[StepKind]) -> tuple[str, ...]:
+    """The chosen steps in words: title and effect."""
+    return tuple(f"{step.title}: {step.effect}" for step in plan.steps if step.kind in chosen)
+
+
+def connector_facts(connector: ConnectorFacts) -> tuple[tuple[str, str], ...]:
+    """What a plan watches about a connector, named for people."""
+    return (
+        ("name", connector.name),
+        ("kind", connector.kind),
+        ("enabled", "yes" if connector.enabled else "no"),
+        ("MX routing", "yes" if connector.use_mx else "no"),
+        ("smart hosts", ", ".join(connector.smart_hosts)),
+        ("port", str(connector.port or "")),
+        ("recipient domains", ", ".join(connector.recipient_domains)),
+        ("TLS setting", connector.tls_setting),
+        ("TLS domain", connector.tls_domain or ""),
+    )
+
+
+def domain_facts(domains: Iterable[DomainFacts], names: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """What a plan watches about the domains of these names."""
+    return tuple(
+        (f"domain {d.name}", f"{d.type}{' with sub-domains' if d.match_subdomains else ''}")
+        for d in sorted(domains, key=lambda d: d.name)
+        if d.name in names
+    )
+
+
+def _plain(plan: Plan) -> dict[str, Any]:
+    shallow = {name: getattr(plan, name) for name in Plan.__slots__}
+    return {**shallow, "steps": [_plain_step(step) for step in plan.steps]}
+
+
+def _plain_step(step: PlanStep) -> dict[str, Any]:
+    shallow = {name: getattr(step, name) for name in PlanStep.__slots__}
+    return {**shallow, "senders": [[one.sender, one.count] for one in step.senders]}
+
+
+def _step(row: dict[str, Any]) -> PlanStep:
+    row["kind"], row["domains"] = StepKind(row["kind"]), tuple(row["domains"])
+    row["refs"] = tuple((key, recipient) for key, recipient in row["refs"])
+    row["senders"] = tuple(SenderCount(sender=sender, count=count) for sender, count in row["senders"])
+    return PlanStep(**row)

@@ -1,0 +1,176 @@
+"""Fix now offers and their steps.
+
+Promises: an offer is claimed by exactly one caller (one UPDATE that compares and sets), and only while no other action
+of its connector runs; every later change of state compares first, too. Intent and result of a step are rows of their
+own, so that what was begun is known after a crash. Nothing here commits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from storage.moments import from_ms, optional_moment, optional_ms, to_ms
+from storage.records import Action, ActionState, ActionStep, StepKind, StepState
+
+_GET = "SELECT * FROM actions WHERE id = ?"
+_INSERT = """INSERT INTO actions (id, incident_id, connector_id, state, offered_at, offered_to, expires_at, plan)
+    VALUES (?, ?, ?, 'offered', ?, ?, ?, ?)"""
+_CLAIM = """UPDATE actions SET state = 'claimed', claimed_by = ?1, claimed_at = ?2, chosen = ?3
+    WHERE id = ?4 AND state IN ('offered', 'confirming') AND expires_at > ?2
+        AND NOT EXISTS (SELECT 1 FROM actions AS other WHERE other.connector_id = actions.connector_id
+            AND other.state IN ('claimed', 'executing', 'unknown'))
+    RETURNING *"""
+_CHANGE = """UPDATE actions SET state = ?1, verify_at = coalesce(?2, verify_at),
+        verify_attempts = coalesce(?3, verify_attempts), finished_at = coalesce(?4, finished_at),
+        result = coalesce(?5, result), undone_by = coalesce(?6, undone_by)
+    WHERE id = ?7 AND state IN (SELECT value FROM json_each(?8))
+        AND (?1 NOT IN ('claimed', 'executing', 'unknown') OR NOT EXISTS (SELECT 1 FROM actions AS other
+            WHERE other.connector_id = actions.connector_id AND other.id <> actions.id
+            AND other.state IN ('claimed', 'executing', 'unknown')))
+    RETURNING *"""
+_DUE = "SELECT * FROM actions WHERE state = 'verifying' AND verify_at <= ? ORDER BY verify_at, id LIMIT ?"
+_RUNNING = "SELECT * FROM actions WHERE state IN ('claimed', 'executing', 'unknown') ORDER BY claimed_at, id"
+_RUNNING_AT = "SELECT * FROM actions WHERE connector_id = ? AND state IN ('claimed', 'executing', 'unknown')"
+_LATEST = """SELECT * FROM actions WHERE incident_id = ?
+    ORDER BY claimed_at IS NULL, claimed_at DESC, offered_at DESC, id DESC LIMIT 1"""
+_PLAN_STEP = "INSERT INTO action_steps (action_id, position, kind, state) VALUES (?, ?, ?, 'planned')"
+_INTEND = """UPDATE action_steps SET state = 'intended', intended_at = ?, before = ?
+    WHERE action_id = ? AND position = ? AND state = 'planned'"""
+_RESULT = """UPDATE action_steps SET state = ?, finished_at = ?, after = coalesce(?, after), detail = ?
+    WHERE action_id = ? AND position = ?"""
+_STEPS = "SELECT * FROM action_steps WHERE action_id = ? ORDER BY position"
+_FORGET_OFFERS = "DELETE FROM actions WHERE state = 'offered' AND expires_at < ?"
+
+
+def offer(db: Database, action: Action) -> None:
+    """Keep a new offer."""
+    to = (to_ms(action.offered_at), action.offered_to, to_ms(action.expires_at), action.plan)
+    db.execute(_INSERT, (action.id, action.incident_id, action.connector_id, *to))
+
+
+def get(db: Database, action_id: str) -> Action | None:
+    """The action with this id."""
+    return _first(db, _GET, action_id)
+
+
+def claim(db: Database, action_id: str, actor: str, chosen: Collection[StepKind], now: datetime) -> Action | None:
+    """Take the offer, with its chosen steps planned in their order; None: it is gone, over, or another one runs."""
+    claimed = _first(db, _CLAIM, actor, to_ms(now), json.dumps(list(chosen)), action_id)
+    if claimed is not None:
+        for position, kind in enumerate(chosen):
+            db.execute(_PLAN_STEP, (action_id, position, kind))
+    return claimed
+
+
+def set_state(
+    db: Database,
+    action_id: str,
+    expected: Collection[ActionState],
+    new: ActionState,
+    *,
+    verify_at: datetime | None = None,
+    verify_attempts: int | None = None,
+    finished_at: datetime | None = None,
+    result: str | None = None,
+    undone_by: str | None = None,
+) -> Action | None:
+    """Go on to `new` if it is in one of the expected states; None if it isn't. What isn't given stays as it is."""
+    moments = (optional_ms(verify_at), verify_attempts, optional_ms(finished_at))
+    return _first(db, _CHANGE, new, *moments, result, undone_by, action_id, json.dumps(list(expected)))
+
+
+def steps(db: Database, action_id: str) -> list[ActionStep]:
+    """The chosen steps, in the order in which they run."""
+    return [_step(row) for row in db.query(_STEPS, [action_id])]
+
+
+def put_intent(db: Database, action_id: str, position: int, before: str, now: datetime) -> bool:
+    """Note that a planned step is about to be done, with the image of what it will touch. False: it wasn't planned."""
+    return db.execute(_INTEND, (to_ms(now), before, action_id, position)).rowcount == 1
+
+
+def put_result(
+    db: Database,
+    action_id: str,
+    position: int,
+    state: StepState,
+    now: datetime,
+    *,
+    after: str | None = None,
+    detail: str | None = None,
+) -> None:
+    """Note what became of a step, with the image read back."""
+    db.execute(_RESULT, (state, to_ms(now), after, detail, action_id, position))
+
+
+def due_to_verify(db: Database, now: datetime, limit: int = 50) -> list[Action]:
+    """Actions whose verification is due, longest overdue first."""
+    return [_action(row) for row in db.query(_DUE, [to_ms(now), limit])]
+
+
+def running(db: Database) -> list[Action]:
+    """Claimed, executing or unknown: what a crash may have interrupted."""
+    return [_action(row) for row in db.query(_RUNNING)]
+
+
+def running_at(db: Database, connector_id: int) -> Action | None:
+    """The action that runs at a connector; there is never more than one."""
+    return _first(db, _RUNNING_AT, connector_id)
+
+
+def latest_for_incident(db: Database, incident_id: int) -> Action | None:
+    """The action that was claimed last; if none ever was, the newest offer."""
+    return _first(db, _LATEST, incident_id)
+
+
+def forget_offers(db: Database, before: datetime) -> int:
+    """Drop offers that expired before then and that nobody took; how many went."""
+    return db.execute(_FORGET_OFFERS, [to_ms(before)]).rowcount
+
+
+def _first(db: Database, sql: str, *values: object) -> Action | None:
+    # fetchall: a RETURNING statement has to run to its end before the transaction may
+    cursor = db.execute(sql, values)
+    names = [column[0] for column in cursor.description]
+    rows = cursor.fetchall()
+    return _action(dict(zip(names, rows[0], strict=True))) if rows else None
+
+
+def _action(row: Mapping[str, Any]) -> Action:
+    return Action(
+        id=row["id"],
+        incident_id=row["incident_id"],
+        connector_id=row["connector_id"],
+        state=ActionState(row["state"]),
+        offered_at=from_ms(row["offered_at"]),
+        expires_at=from_ms(row["expires_at"]),
+        plan=row["plan"],
+        offered_to=row["offered_to"],
+        chosen=tuple(StepKind(kind) for kind in json.loads(row["chosen"])),
+        claimed_by=row["claimed_by"],
+        claimed_at=optional_moment(row["claimed_at"]),
+        verify_at=optional_moment(row["verify_at"]),
+        verify_attempts=row["verify_attempts"],
+        finished_at=optional_moment(row["finished_at"]),
+        result=row["result"],
+        undone_by=row["undone_by"],
+    )
+
+
+def _step(row: Mapping[str, Any]) -> ActionStep:
+    return ActionStep(
+        action_id=row["action_id"],
+        position=row["position"],
+        kind=StepKind(row["kind"]),
+        state=StepState(row["state"]),
+        intended_at=optional_moment(row["intended_at"]),
+        finished_at=optional_moment(row["finished_at"]),
+        before=row["before"],
+        after=row["after"],
+        detail=row["detail"],
+    )
