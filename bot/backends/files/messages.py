@@ -1,0 +1,200 @@
+"""Queued messages from message-trace exports: the admin center's, both historical reports, Graph's JSON, simple CSV.
+
+A file may tell several things of one message and recipient (the detailed report has a row per event): the last counts.
+Rows that say "pending" or "deferred" are queued; delivered and failed ones come out as ended, so that mail that we know
+as queued can end. The reason is kept as it stands there: what it means is for knowledge.diagnose. Subjects aren't read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from bot.backends.files import cells
+from bot.backends.files.message_columns import ALIASES, Standing, column_of, standing, unknown
+from bot.backends.files.parsed import BadRow, Parsed, Problems, UnreadableFile, listing
+from bot.backends.files.table import Row, Table, folded, opened
+from storage.records import DEFAULT_EXPIRY, MessageFacts, MessageStatus
+
+MESSAGES_HINT = (
+    "export it in the Exchange admin center (Mail flow, Message trace, Export results) with the columns "
+    "Date, Sender, Recipient, Status and Message ID"
+)
+_STATUS = {
+    Standing.QUEUED: MessageStatus.QUEUED,
+    Standing.GONE: MessageStatus.GONE,
+    Standing.DELIVERED: MessageStatus.DELIVERED,
+    Standing.EXPIRED: MessageStatus.EXPIRED,
+    Standing.FAILED: MessageStatus.REJECTED,
+}
+_NETWORK_ID = re.compile(r"\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?")
+_MAX_RECIPIENTS = 1000
+
+
+@dataclass(slots=True)
+class _Track:
+    """What the file has told so far about one message and recipient."""
+
+    received: datetime
+    told: tuple[datetime, int]
+    standing: Standing = Standing.SILENT
+    sender: str | None = None
+    size: int | None = None
+    expires: datetime | None = None
+    reason: str | None = None
+    evidence_at: datetime | None = None
+    connector: str | None = None
+    host: str | None = None
+    ip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How one file is laid out."""
+
+    offset: timedelta = timedelta()
+    events: bool = False
+    """Each row is an event, so that its date is the event's, not the message's."""
+
+
+def read_messages(path: Path, backend: str = "files", expiry: timedelta = DEFAULT_EXPIRY) -> Parsed[MessageFacts]:
+    """One row per message and recipient. `expiry`: how long after arrival a message bounces, if the file is silent."""
+    problems = Problems()
+    tracks: dict[tuple[str, str], _Track] = {}
+    with opened(path, problems) as table:
+        layout = _layout(table.columns, path, problems)
+        for row in _checked(table, path, problems):
+            try:
+                _take(row, layout, tracks)
+            except BadRow as error:
+                problems.add(row.line, str(error))
+    facts = (_facts(backend, key, track, expiry) for key, track in tracks.items())
+    return Parsed(tuple(f for f in facts if f is not None), problems.all())
+
+
+def _layout(columns: tuple[str, ...], path: Path, problems: Problems) -> _Layout:
+    if not columns:
+        return _Layout()
+    _insist(columns, path)
+    if unused := unknown(columns):
+        problems.add(1, f"not used: {'columns' if len(unused) > 1 else 'column'} {listing(unused)}")
+    offsets = [cells.header_offset(c) for c in columns if column_of(c) in ALIASES["received"]]
+    return _Layout(offset=next(iter(offsets), timedelta()), events="eventid" in map(folded, columns))
+
+
+def _checked(table: Table, path: Path, problems: Problems) -> Iterable[Row]:
+    for number, row in enumerate(table.rows):
+        named = Row(row.line, {column_of(k): v for k, v in row.cells.items()})
+        if number == 0 and not table.columns:
+            _insist(named.cells, path)
+            if unused := unknown(named.cells):
+                problems.add(row.line, f"not used: {listing(unused)}")
+        yield named
+
+
+def _insist(columns: Iterable[str], path: Path) -> None:
+    names = {column_of(c) for c in columns}
+    lacking = [what for what in ("received", "sender", "recipient", "status") if not names.intersection(ALIASES[what])]
+    if lacking == ["status"] and "recipientstatus" in names:
+        lacking = []
+    if lacking:
+        raise UnreadableFile(f"{path} has no column for {listing(lacking)}; {MESSAGES_HINT}")
+
+
+def _pick(row: Mapping[str, Any], what: str) -> Any:
+    """The first filled cell that may hold this."""
+    return next((row[name] for name in ALIASES[what] if row.get(name) not in (None, "")), None)
+
+
+def _take(row: Row, layout: _Layout, tracks: dict[tuple[str, str], _Track]) -> None:
+    pairs = _recipients(row.cells)
+    at = cells.moment(_pick(row.cells, "received"), "the date", layout.offset)
+    if at is None:
+        raise BadRow("the date is empty")
+    sender = cells.address(_pick(row.cells, "sender"), "the sender") or ""
+    for recipient, said in pairs:
+        key = _key(row.cells, f"{at.isoformat()} {sender} {recipient}")
+        track = tracks.setdefault((key, recipient), _Track(received=at, told=(at, -1)))
+        _note(track, row.cells, at, said, layout)
+        track.sender = track.sender or sender
+
+
+def _recipients(row: Mapping[str, Any]) -> list[tuple[str, Standing]]:
+    """Each recipient of this row with what the row says of its mail."""
+    stated = cells.text(row.get("recipientstatus"), cells.MAX_REASON) or ""
+    if "##" in stated:
+        return [_recipient_status(part) for part in stated.split(";")[:_MAX_RECIPIENTS] if part.strip()]
+    said = _standing(cells.text(_pick(row, "status")) or "")
+    found = cells.several(_pick(row, "recipient"), "the recipient")[:_MAX_RECIPIENTS]
+    if not found:
+        raise BadRow("the recipient is empty")
+    return [(cells.address(r, "the recipient") or "", said) for r in found]
+
+
+def _recipient_status(part: str) -> tuple[str, Standing]:
+    """One "address##Receive, Defer" of the summary report: the last word that says something counts."""
+    address, _, words = part.partition("##")
+    recipient = cells.address(address, "the recipient")
+    if recipient is None:
+        raise BadRow("the recipient is empty")
+    said = [s for s in map(_standing, words.split(",")) if s is not Standing.SILENT]
+    return recipient, said[-1] if said else Standing.SILENT
+
+
+def _standing(word: str) -> Standing:
+    found = standing(word)
+    if found is None:
+        raise BadRow(f"the status {word.strip()[:40]!r} is not one that mfi knows")
+    return found
+
+
+def _key(row: Mapping[str, Any], instead: str) -> str:
+    """The network message id where there is one (with or without dashes), else another id, else one made of the row."""
+    stated = cells.text(_pick(row, "key"), 400)
+    if stated is None:
+        return "row:" + sha256(instead.encode()).hexdigest()[:32]
+    return stated.strip("{}").replace("-", "").lower() if _NETWORK_ID.fullmatch(stated) else stated.strip("<>")
+
+
+def _note(track: _Track, row: Mapping[str, Any], at: datetime, said: Standing, layout: _Layout) -> None:
+    """Add what a row tells. The earliest date is the arrival; the latest event tells how the mail stands."""
+    track.received = min(track.received, at)
+    track.size = cells.size(_pick(row, "size")) or track.size
+    track.expires = cells.moment(_pick(row, "expires"), "the expiry", layout.offset) or track.expires
+    if said is Standing.SILENT or (at, said.value) < track.told:
+        return
+    track.told, track.standing = (at, said.value), said
+    track.connector = cells.text(_pick(row, "connector"), 200) or track.connector
+    if reason := _reason(row):
+        track.reason, track.evidence_at = reason, at if layout.events else None
+        track.host, track.ip = cells.text(_pick(row, "host"), 255), cells.text(_pick(row, "ip"), 64)
+
+
+def _reason(row: Mapping[str, Any]) -> str | None:
+    reason = cells.text(_pick(row, "reason"), cells.MAX_REASON)
+    return None if reason is None or "##" in reason else reason
+
+
+def _facts(backend: str, key: tuple[str, str], track: _Track, expiry: timedelta) -> MessageFacts | None:
+    if track.standing is Standing.SILENT:
+        return None
+    return MessageFacts(
+        backend=backend,
+        key=key[0],
+        recipient=key[1],
+        sender=track.sender or "",
+        received_at=track.received,
+        expires_at=track.expires or track.received + expiry,
+        status=_STATUS[track.standing],
+        size=track.size,
+        reason=track.reason,
+        evidence_at=track.evidence_at,
+        connector_key=track.connector,
+        remote_host=track.host,
+        remote_ip=track.ip,
+    )

@@ -1,0 +1,73 @@
+"""What reading a file gives: good rows, one problem per bad row, or UnreadableFile when nothing can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+MAX_PROBLEMS = 50
+"""More are only counted."""
+
+
+class UnreadableFile(Exception):
+    """No row of the file can be used. The text is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that was not taken over. `line`: in a CSV or text file the line, in JSON the item; 0 the whole file."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed(Generic[T]):
+    """The good rows of a file, and what was wrong with the others."""
+
+    rows: tuple[T, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedRecipients(Parsed[str]):
+    """Addresses, and the domains whose whole directory they are."""
+
+    complete: tuple[str, ...] = ()
+
+
+class BadRow(Exception):
+    """This row can't be used; the text says why."""
+
+
+class Problems:
+    """Collects problems, up to a limit."""
+
+    def __init__(self) -> None:
+        self._kept: list[Problem] = []
+        self._count = 0
+
+    def add(self, line: int, text: str) -> None:
+        """Note one problem."""
+        self._count += 1
+        if len(self._kept) < MAX_PROBLEMS:
+            self._kept.append(Problem(line, text))
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return self._count
+
+    def all(self) -> tuple[Problem, ...]:
+        """The first of them, and how many more there were."""
+        more = self._count - len(self._kept)
+        return (*self._kept, *([Problem(0, f"and {more} more problems of this file are not listed")] if more else []))
+
+
+def listing(names: Sequence[str], limit: int = 10) -> str:
+    """Names in one line, quoted, the first ones only."""
+    shown = ", ".join(repr(n[:40]) for n in names[:limit])
+    return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
