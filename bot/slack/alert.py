@@ -1,0 +1,267 @@
+"""An incident's one message, drawn from what is stored now. Pure: view and article in, Message out.
+
+Read at 3 a.m. on a phone: first what is broken, how much waits and how long until mail bounces; then the evidence;
+then what to do; then the buttons that make sense in this state and that the mail system can really carry out.
+"""
+
+from __future__ import annotations
+
+from bot.core.capabilities import Capability
+from bot.core.forecast import plain_span as span
+from bot.core.views import IncidentView
+from bot.slack.blocks import Block, Message, actions, button, context, fields, header, message, section
+from bot.slack.evidence import (
+    SAY_NO_MORE,
+    cause_words,
+    changes,
+    conclusion,
+    destination,
+    is_partner,
+    probe_line,
+    queue_line,
+    relevant,
+)
+from bot.slack.text import Mrkdwn, article, code, joined, lines, message_link, mrkdwn, plain, prose, source, user, when
+from bot.slack.wording import (
+    KIND_WORDS,
+    MONITOR_NAME,
+    bounce,
+    count,
+    emoji,
+    state_words,
+)
+from knowledge.article import Article
+from storage.records import Incident, IncidentState, StepKind
+
+ACK, REPROBE, FIX_NOW, UNDO = "mfi.ack", "mfi.reprobe", "mfi.fix_now", "mfi.undo"
+
+STEP_NEEDS = {
+    StepKind.REJECT_INVALID: {Capability.READ_QUEUE, Capability.READ_RECIPIENTS, Capability.REJECT_MESSAGES},
+    StepKind.DOMAIN_AUTHORITATIVE: {Capability.READ_DOMAINS, Capability.SET_DOMAIN_TYPE},
+    StepKind.DISABLE_CONNECTOR: {Capability.READ_CONNECTORS, Capability.SET_CONNECTOR_ENABLED},
+}
+"""What a mail system must be able to do before a step of Fix now is worth offering."""
+
+DEFAULT_WORKSPACE = "https://slack.com/"
+
+RESOLUTIONS = {
+    "delivering": "mail flows again",
+    "retired": "the connector was disabled on purpose and is no longer watched",
+    "removed": "the mail system no longer lists the connector",
+    "drained": "nothing waits with this code any more",
+}
+
+
+def render_alert(view: IncidentView, about: Article, workspace: str = DEFAULT_WORKSPACE) -> Message:
+    """The message of this incident as things stand."""
+    if view.connector is None:
+        return _monitor(view, workspace)
+    if view.incident.state is IncidentState.RESOLVED:
+        return _resolved(view, about, workspace)
+    return message(
+        sentence(view, about),
+        [
+            header(plain(_headline(view.incident, about), 150)),
+            section(_subject(view)),
+            fields(
+                lines(Mrkdwn("*The queue says*"), queue_line(view)),
+                lines(Mrkdwn("*Our probe says*"), probe_line(view.probe, view)),
+            ),
+            section(conclusion(view)),
+            section(changes(view.differences)),
+            section(lines(mrkdwn("*Destination server* {}", destination(view)), _likely(view, about))),
+            section(_what_to_do(view, about)),
+            context(_history(view, workspace), source(about.source_url, _source_label(about))),
+            buttons(view, about),
+        ],
+    )
+
+
+def name_of(view: IncidentView) -> str:
+    """The connector's name as the mail system has it (foreign)."""
+    return view.connector.name if view.connector else MONITOR_NAME
+
+
+def title_of(incident: Incident, about: Article) -> str:
+    """ "4.4.316 Connection refused"; mail that waits for a reason without any code has the title alone."""
+    return about.title if incident.code == about.code == "other" else f"{incident.code} {about.title}"
+
+
+def _headline(incident: Incident, about: Article) -> str:
+    return f"{emoji(incident)} #{incident.id} {state_words(incident)}: {title_of(incident, about)}"
+
+
+def sentence(view: IncidentView, about: Article) -> Mrkdwn:
+    """The whole alert as one or two sentences, for notifications, search and screen readers."""
+    incident = view.incident
+    start = mrkdwn(
+        "{} #{}: {} at {}. ", f"{emoji(incident)} {state_words(incident)}", Mrkdwn(incident.id),
+        title_of(incident, about), prose(name_of(view), 100),
+    )  # fmt: skip
+    if incident.state is IncidentState.RESOLVED:
+        return Mrkdwn(start + mrkdwn("{}.", _because(incident).capitalize()))
+    return Mrkdwn(start + waiting(view) + Mrkdwn(". ") + _next_step(view, about))
+
+
+def _next_step(view: IncidentView, about: Article) -> Mrkdwn:
+    state = view.incident.state
+    if state is IncidentState.FIXING:
+        return Mrkdwn("A fix is running: its steps are in the thread.")
+    if state is IncidentState.VERIFYING:
+        return Mrkdwn("The fix is done and will be verified.")
+    if is_partner(view.connector):
+        return Mrkdwn("Next: contact the partner.")
+    return mrkdwn("Next: {}", article(about.fixes[0], 200)) if about.fixes else Mrkdwn("Next: see the evidence.")
+
+
+def waiting(view: IncidentView) -> Mrkdwn:
+    """ "42 messages wait, the oldest for 5 h 10 min; first bounce in 18 h 50 min"."""
+    oldest = view.queue.oldest_received_at
+    if oldest is None:
+        return Mrkdwn("Nothing waits yet")
+    waits = count(view.queue.total, "message waits", "messages wait")
+    return mrkdwn(
+        "{}, the oldest for {}; {}", waits, span(view.now - oldest), bounce(view.queue.first_expiry_at, view.now)
+    )
+
+
+def _subject(view: IncidentView) -> Mrkdwn:
+    connector, first = view.connector, view.queue.first_expiry_at
+    assert connector is not None
+    what = mrkdwn("*{}* · {} connector", code(connector.name, 120), KIND_WORDS[connector.kind])
+    missing = Mrkdwn("⚠️ the mail system no longer lists it") if connector.missing_since else Mrkdwn("")
+    flapping = Mrkdwn("🔁 flapping: it keeps failing and recovering") if view.incident.flapping else Mrkdwn("")
+    deadline = mrkdwn(" ({})", when(first)) if first else Mrkdwn("")
+    return lines(what, mrkdwn("*{}*{}", waiting(view), deadline), missing, flapping)
+
+
+def _likely(view: IncidentView, about: Article) -> Mrkdwn:
+    probe = view.probe
+    if probe is not None and not probe.ok and probe.cause not in SAY_NO_MORE and (said := cause_words(probe.cause)):
+        return mrkdwn("*Likely cause* {}", said)
+    group = relevant(view)
+    hint = article(about.causes[0], 300) if about.causes else code(group.reason, 160) if group and group.reason else ""
+    return mrkdwn("*Likely cause* {}", hint) if hint else Mrkdwn("")
+
+
+def _what_to_do(view: IncidentView, about: Article) -> Mrkdwn:
+    steps = [article(fix, 280) for fix in about.fixes[:3]]
+    if is_partner(view.connector):
+        steps = [_partner_step(view, about), *steps[:2]]
+    numbered = [mrkdwn("{}. {}", Mrkdwn(number), step) for number, step in enumerate(steps, 1)]
+    return lines(Mrkdwn("*What to do*"), *numbered) if numbered else Mrkdwn("")
+
+
+def _partner_step(view: IncidentView, about: Article) -> Mrkdwn:
+    contact = view.connector.partner_contact if view.connector else None
+    advice = article(about.partner, 240) if about.partner else Mrkdwn("Contact the partner with the evidence above.")
+    return mrkdwn("{} Contact: {}", advice, code(contact, 120)) if contact else advice
+
+
+def _source_label(about: Article) -> str:
+    return f"Source, {about.source_published}"
+
+
+def _history(view: IncidentView, workspace: str) -> Mrkdwn:
+    incident = view.incident
+    parts = [mrkdwn("opened {}", when(incident.opened_at))]
+    if incident.first_failure_at < incident.opened_at:
+        parts.append(mrkdwn("failing since {}", when(incident.first_failure_at)))
+    if incident.acknowledged_by and incident.acknowledged_at:
+        parts.append(mrkdwn("acknowledged by {} {}", user(incident.acknowledged_by), when(incident.acknowledged_at)))
+    if view.previous is not None:
+        parts.append(mrkdwn("again after {}", _previous(view.previous, workspace)))
+    return joined(parts)
+
+
+def _previous(previous: Incident, workspace: str) -> Mrkdwn:
+    label = f"#{previous.id}"
+    return message_link(workspace, previous.channel, previous.ts, label) if previous.ts else Mrkdwn(label)
+
+
+def _because(incident: Incident) -> str:
+    return RESOLUTIONS.get(incident.resolution or "", "mail flows again")
+
+
+def _resolved(view: IncidentView, about: Article, workspace: str) -> Message:
+    incident = view.incident
+    lasted = (incident.resolved_at or incident.updated_at) - incident.opened_at
+    left = waiting(view) if view.queue.total else Mrkdwn("")
+    return message(
+        sentence(view, about),
+        [
+            header(plain(_headline(incident, about), 150)),
+            section(
+                lines(
+                    _subject_resolved(view),
+                    mrkdwn("{}, after {}", _because(incident).capitalize(), span(lasted)),
+                    left,
+                )
+            ),
+            context(
+                _history(view, workspace), mrkdwn("resolved {}", when(incident.resolved_at or incident.updated_at))
+            ),
+        ],
+    )
+
+
+def _subject_resolved(view: IncidentView) -> Mrkdwn:
+    assert view.connector is not None
+    return mrkdwn("*{}* · {} connector", code(view.connector.name, 120), KIND_WORDS[view.connector.kind])
+
+
+def _monitor(view: IncidentView, workspace: str) -> Message:
+    """The bot can't see: said once, instead of one false alert per connector."""
+    incident = view.incident
+    resolved = incident.state is IncidentState.RESOLVED
+    head = f"{emoji(incident)} #{incident.id} {state_words(incident)}: the monitor is blind"
+    said = (
+        "The monitor can see again: probes count as evidence."
+        if resolved
+        else "Probes from this host fail in a way that points to its own network, so they say nothing about the mail "
+        "servers. No alerts are opened on them until this is over. Check this host's DNS and its way out on port 25."
+    )
+    return message(
+        mrkdwn("{}. {}", head, said),
+        [
+            header(plain(head, 150)),
+            section(Mrkdwn(said)),
+            context(_history(view, workspace)),
+            None if resolved else actions(_ack_button(incident)),
+        ],
+    )
+
+
+def buttons(view: IncidentView, about: Article) -> Block | None:
+    """Only what makes sense in this state."""
+    incident = view.incident
+    ready = incident.state in (IncidentState.FIRING, IncidentState.ACKNOWLEDGED)
+    return actions(
+        _ack_button(incident),
+        _reprobe_button(incident),
+        _fix_button(incident) if ready and fix_is_offered(view, about) else None,
+    )
+
+
+def fix_is_offered(view: IncidentView, about: Article) -> bool:
+    """Does the article allow Fix now for this connector, and can the mail system do at least one of its steps?"""
+    rule, connector = about.fix_now, view.connector
+    if rule is None or connector is None or connector.kind not in rule.kinds:
+        return False
+    return any(STEP_NEEDS[StepKind(step)] <= view.capabilities for step in rule.steps)
+
+
+def _ack_button(incident: Incident) -> Block | None:
+    if incident.state is not IncidentState.FIRING:
+        return None
+    return button("Acknowledge", ACK, str(incident.id), style="primary", hint=f"Acknowledge incident {incident.id}")
+
+
+def _reprobe_button(incident: Incident) -> Block:
+    return button("Re-probe", REPROBE, str(incident.id), hint=f"Probe the server of incident {incident.id} again now")
+
+
+def _fix_button(incident: Incident) -> Block:
+    return button(
+        "Fix now…", FIX_NOW, str(incident.id), style="danger", hint=f"See and choose the fix for incident {incident.id}"
+    )

@@ -1,0 +1,183 @@
+"""Posts what the outbox owes. The only module that posts to channels.
+
+Promises: a message is sent at most once per call (no retry of its own; the outbox decides), carries the outbox item's
+opaque id in its metadata, never unfurls links, and has passed our own validator. If Slack refuses its looks, a plainer
+form of the same message is tried: full → paragraphs → text. Every failure is a DeliveryError that says whether the
+message may have got through.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.core.blockkit import problems
+from bot.core.views import IncidentView
+from bot.services.ports import DeliveryError, MessageGone, Permanent, RetryLater
+from bot.slack.alert import DEFAULT_WORKSPACE, render_alert
+from bot.slack.blocks import Message, sections_only, text_only
+from bot.slack.errors import LookRefused, meaning
+from bot.slack.thread import render_event
+from knowledge.articles import Articles
+from storage.records import OutboxItem, OutboxKind
+
+LOG = logging.getLogger(__name__)
+WIRE = logging.getLogger("mfi.slack.wire")
+"""Given to the SDK, whose debug lines hold message bodies and secret addresses: it never goes below INFO."""
+WIRE.setLevel(logging.INFO)
+
+TIMEOUT = 15
+EVENT_TYPE = "mfi_alert"
+PAGE, PAGES = 200, 10
+SKEW = timedelta(seconds=60)
+"""How far Slack's clock may be behind ours when we look for what we sent."""
+
+
+def make_client(token: str | None, api_url: str, timeout: int = TIMEOUT) -> AsyncWebClient:
+    """A Web API client that never repeats a request by itself: the SDK's own retry can post twice."""
+    return AsyncWebClient(token=token, base_url=api_url, timeout=timeout, retry_handlers=[], logger=WIRE)
+
+
+class SlackPoster:
+    """bot.services.ports.Poster on a real Slack."""
+
+    def __init__(
+        self, client: AsyncWebClient, articles: Articles, workspace: Callable[[], str | None] = lambda: None
+    ) -> None:
+        self._client = client
+        self._articles = articles
+        self._workspace = workspace
+
+    async def post(self, item: OutboxItem, view: IncidentView) -> str:
+        """Post the root, or the reply that tells item.event_id. Returns its ts."""
+        arguments: dict[str, Any] = {
+            "channel": item.channel,
+            "unfurl_links": False,
+            "unfurl_media": False,
+            "metadata": {"event_type": EVENT_TYPE, "event_payload": {"outbox_id": item.uid}},
+        }
+        if item.kind is not OutboxKind.ROOT:
+            arguments |= self._thread(item, view)
+        response = await self._send(
+            self._render(item, view), arguments, self._client.chat_postMessage, repeatable=False
+        )
+        ts = response.get("ts")
+        if not isinstance(ts, str):
+            raise RetryLater("Slack took the message but did not say where it is")
+        return ts
+
+    async def redraw(self, item: OutboxItem, view: IncidentView) -> None:
+        """Redraw the incident's own message in place. Repeating it is harmless."""
+        if view.incident.ts is None:
+            LOG.warning("outbox item %s would redraw a message that was never posted", item.id)
+            raise MessageGone("the incident's message was never posted")
+        where = {"channel": view.incident.channel, "ts": view.incident.ts}
+        try:
+            await self._send(self._alert(view), where, self._client.chat_update, repeatable=True)
+        except Permanent as error:
+            if "channel_not_found" in str(error):
+                raise MessageGone(str(error)) from error
+            raise
+
+    async def find(self, item: OutboxItem, view: IncidentView, since: datetime) -> str | None:
+        """Look for our message that carries item.uid, posted after `since`. None: it certainly is not there."""
+        cursor: str | None = None
+        for _ in range(PAGES):
+            page = await self._history(item, view, since, cursor)
+            for found in page.get("messages") or ():
+                if _outbox_id(found) == item.uid:
+                    return str(found["ts"])
+            cursor = (page.get("response_metadata") or {}).get("next_cursor") or None
+            if cursor is None:
+                return None
+        raise RetryLater(f"more than {PAGE * PAGES} messages since then: can't be sure yet")
+
+    def _thread(self, item: OutboxItem, view: IncidentView) -> dict[str, Any]:
+        if view.incident.ts is None:
+            raise RetryLater("the incident's own message is not posted yet")
+        thread = {"channel": view.incident.channel, "thread_ts": view.incident.ts}
+        return thread | ({"reply_broadcast": True} if item.kind is OutboxKind.BROADCAST else {})
+
+    def _render(self, item: OutboxItem, view: IncidentView) -> Message:
+        if item.kind is OutboxKind.ROOT:
+            return self._alert(view)
+        event = next((e for e in view.events if e.id == item.event_id), None)
+        if event is None:
+            raise Permanent(f"event {item.event_id} of incident {view.incident.id} is not known any more")
+        return render_event(event, view)
+
+    def _alert(self, view: IncidentView) -> Message:
+        about = self._articles.for_code(view.incident.code)
+        return render_alert(view, about, self._workspace() or DEFAULT_WORKSPACE)
+
+    async def _history(
+        self, item: OutboxItem, view: IncidentView, since: datetime, cursor: str | None
+    ) -> Mapping[str, Any]:
+        arguments: dict[str, Any] = {
+            "oldest": f"{(since - SKEW).timestamp():.6f}",
+            "inclusive": True,
+            "include_all_metadata": True,
+            "limit": PAGE,
+            "cursor": cursor,
+        }
+        try:
+            if item.kind is OutboxKind.ROOT:
+                answer = await self._client.conversations_history(channel=item.channel, **arguments)
+            elif view.incident.ts is None:
+                return {}
+            else:
+                answer = await self._client.conversations_replies(
+                    channel=view.incident.channel, ts=view.incident.ts, **arguments
+                )
+        except Exception as error:
+            known = meaning(error, repeatable=True)
+            if isinstance(known, MessageGone):
+                return {}
+            raise _certain(known) from error
+        return answer.data if isinstance(answer.data, Mapping) else {}
+
+    async def _send(
+        self,
+        full: Message,
+        arguments: Mapping[str, Any],
+        call: Callable[..., Awaitable[AsyncSlackResponse]],
+        *,
+        repeatable: bool,
+    ) -> AsyncSlackResponse:
+        """Full looks first; each refusal of the looks steps down once."""
+        refusal = "our validator"
+        for form in _ladder(full, update=repeatable):
+            try:
+                return await call(**arguments, **form.payload())
+            except Exception as error:
+                known = meaning(error, repeatable=repeatable)
+                if not isinstance(known, LookRefused):
+                    raise known from error
+                refusal = str(known)
+                LOG.warning("Slack refused the looks of a message (%s); trying a plainer one", refusal)
+        raise Permanent(f"Slack refuses this message in every form ({refusal})")
+
+
+def _ladder(full: Message, *, update: bool) -> Iterator[Message]:
+    """The forms of a message, richest first, without those that our validator already knows to be refused."""
+    for form in (full, sections_only(full), text_only(full)):
+        found = problems(form.payload(), "message", update=update)
+        if not found:
+            yield form
+        else:
+            LOG.error("a message would be refused: %s %s %s", found[0].pointer, found[0].code, found[0].message)
+
+
+def _certain(known: DeliveryError | LookRefused) -> DeliveryError:
+    return known if isinstance(known, DeliveryError) else Permanent(f"Slack refuses to show its history ({known})")
+
+
+def _outbox_id(found: Mapping[str, Any]) -> object:
+    metadata = found.get("metadata") or {}
+    payload = metadata.get("event_payload") if metadata.get("event_type") == EVENT_TYPE else None
+    return payload.get("outbox_id") if isinstance(payload, Mapping) else None

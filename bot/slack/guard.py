@@ -1,0 +1,188 @@
+"""Who is asking, and may they? Looks up in Slack what the policy (bot/core/permissions.py) needs, and nothing else.
+
+Promises: reading never waits for Slack; acting is decided on facts not older than their time to live, within a
+deadline, and is refused when they can't be had; a person listed by their own id needs no look-up. Every decision to
+act, yes or no, is an audit row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.core.clock import Clock
+from bot.core.permissions import Admins, Decision, Home, Membership, Person, Standing, Verb, decide, needs_lookup
+from bot.slack.errors import error_word
+from storage import audit
+from storage.connection import Store
+from storage.records import AuditEntry
+
+LOG = logging.getLogger(__name__)
+
+GROUP_TTL = timedelta(minutes=5)
+ACCOUNT_TTL = timedelta(minutes=10)
+HOME_RETRY = timedelta(seconds=10)
+LOOKUP_DEADLINE = 2.0
+"""Seconds: a trigger lives for three."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Known:
+    """A looked-up fact and when it was looked up."""
+
+    at: datetime
+    value: Any
+
+
+class Guard:
+    """Answers "may they?" for this workspace."""
+
+    def __init__(self, *, client: AsyncWebClient, store: Store, admins: Admins, clock: Clock) -> None:
+        self._client, self._store, self._clock = client, store, clock
+        self.admins = admins
+        self.home: Home | None = None
+        self._home_tried: datetime | None = None
+        self._groups: dict[str, _Known] = {}
+        self._accounts: dict[str, _Known] = {}
+        self._lock = asyncio.Lock()
+
+    async def may(self, verb: Verb, person: Person) -> Decision:
+        """Decide now, on fresh enough facts. Never raises, never takes much longer than the look-up deadline."""
+        membership, standing = Membership.UNKNOWN, Standing.UNKNOWN
+        if needs_lookup(verb, person, self.admins):
+            try:
+                async with asyncio.timeout(LOOKUP_DEADLINE):
+                    await self.learn_home()
+                    membership = await self._membership(person.user_id)
+                    if membership is Membership.YES:
+                        standing = await self._standing(person.user_id)
+            except TimeoutError:
+                LOG.warning("Slack did not answer a permission look-up in time")
+        return decide(verb, person, admins=self.admins, home=self.home, membership=membership, standing=standing)
+
+    async def audited(self, verb: Verb, person: Person, target: str) -> Decision:
+        """`may`, and the decision on record. A decision that can't be recorded is a refusal."""
+        decision = await self.may(verb, person)
+        try:
+            await self.record(person.user_id, verb, target, allowed=decision.allowed, detail=decision.reason)
+        except Exception:
+            LOG.exception("the audit log can't be written")
+            return Decision(False, "The audit log can't be written, so nothing is done. See `mfi doctor`.")
+        return decision
+
+    async def record(self, actor: str, verb: str, target: str, *, allowed: bool, detail: str) -> None:
+        """One line of the audit log."""
+        entry = AuditEntry(
+            at=self._clock(),
+            actor=actor[:40],
+            verb=str(verb),
+            target=target[:200],
+            allowed=allowed,
+            detail=detail[:500],
+        )
+        await self._store.write(lambda db: audit.append(db, entry))
+
+    async def learn_home(self) -> Home | None:
+        """Our own workspace. Asked once it is needed, not again within ten seconds of a failure, kept for good."""
+        now = self._clock()
+        if self.home is not None or (self._home_tried is not None and abs(now - self._home_tried) < HOME_RETRY):
+            return self.home
+        self._home_tried = now
+        answer = await self._ask(self._client.auth_test)
+        if answer is not None and isinstance(answer.get("team_id"), str):
+            self.home = Home(
+                team_id=answer["team_id"],
+                enterprise_id=_text(answer, "enterprise_id"),
+                bot_user_id=_text(answer, "user_id"),
+                url=_text(answer, "url"),
+            )
+        return self.home
+
+    def workspace_url(self) -> str | None:
+        """What Slack calls our address, once known."""
+        return self.home.url if self.home else None
+
+    def who_may(self) -> Admins:
+        """The people and groups who may act, for the text of a refusal."""
+        return self.admins
+
+    async def _membership(self, user_id: str) -> Membership:
+        """In any of the groups? NO only when every group answered."""
+        complete = True
+        for group_id in sorted(self.admins.groups):
+            members = await self._members(group_id)
+            if members is not None and user_id in members:
+                return Membership.YES
+            complete = complete and members is not None
+        return Membership.NO if complete else Membership.UNKNOWN
+
+    async def _members(self, group_id: str) -> frozenset[str] | None:
+        async def ask() -> frozenset[str] | None:
+            answer = await self._ask(lambda: self._client.usergroups_users_list(usergroup=group_id))
+            return None if answer is None else frozenset(_texts(answer.get("users")))
+
+        return await self._cached(self._groups, group_id, GROUP_TTL, ask)
+
+    async def _standing(self, user_id: str) -> Standing:
+        async def ask() -> Standing | None:
+            answer = await self._ask(lambda: self._client.users_info(user=user_id))
+            found = answer.get("user") if answer is not None else None
+            return _standing(found) if isinstance(found, Mapping) else None
+
+        return await self._cached(self._accounts, user_id, ACCOUNT_TTL, ask) or Standing.UNKNOWN
+
+    async def _cached(
+        self, known: dict[str, _Known], key: str, ttl: timedelta, ask: Callable[[], Awaitable[T | None]]
+    ) -> T | None:
+        """What is known and fresh, else what Slack says now; a failure is never remembered."""
+        async with self._lock:
+            fact = known.get(key)
+            if fact is not None and abs(self._clock() - fact.at) < ttl:
+                value: T = fact.value
+                return value
+            found = await ask()
+            if found is None:
+                known.pop(key, None)
+                return None
+            while len(known) >= 1000:
+                known.pop(next(iter(known)))
+            known[key] = _Known(self._clock(), found)
+            return found
+
+    async def _ask(self, call: Callable[[], Awaitable[Any]]) -> Mapping[str, Any] | None:
+        """The answer of a look-up, or None with a line in the log."""
+        try:
+            answer = await call()
+        except SlackApiError as error:
+            LOG.warning("a permission look-up failed: %s", error_word(error) or "Slack did not answer properly")
+            return None
+        except Exception as error:
+            LOG.warning("a permission look-up failed: %s", type(error).__name__)
+            return None
+        return answer.data if isinstance(answer.data, Mapping) else None
+
+
+def _standing(found: Mapping[str, Any]) -> Standing:
+    if found.get("is_bot") or found.get("id") == "USLACKBOT":
+        return Standing.BOT
+    if found.get("deleted"):
+        return Standing.DEACTIVATED
+    return Standing.OUTSIDER if found.get("is_stranger") else Standing.MEMBER
+
+
+def _text(answer: Mapping[str, Any], key: str) -> str | None:
+    value = answer.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _texts(value: object) -> Iterable[str]:
+    return (v for v in value if isinstance(v, str)) if isinstance(value, list) else ()

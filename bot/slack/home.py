@@ -1,0 +1,66 @@
+"""The Home tab: what needs attention on top, then what waits, then how to ask for more. Pure."""
+
+from __future__ import annotations
+
+from bot.core.forecast import plain_span as span
+from bot.core.views import ConnectorView, StatusView
+from bot.slack.blocks import View, context, divider, header, home, section
+from bot.slack.replies import health_line
+from bot.slack.text import Mrkdwn, code, lines, mrkdwn, plain, prose, when
+from bot.slack.wording import bounce, count, emoji, state_words
+from storage.records import Incident, OutboxState
+
+INCIDENTS_SHOWN, QUEUES_SHOWN = 20, 15
+
+
+def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
+    """The Home tab as things stand."""
+    open_ones = [(i, v) for v in view.connectors for i in v.incidents]
+    waiting = sorted((v for v in view.connectors if v.queue.total), key=lambda v: v.queue.first_expiry_at or v.now)
+    return home(
+        [
+            header(plain("Mail flow", 150)),
+            section(health_line(view)),
+            divider(),
+            section(Mrkdwn("*Open incidents*")),
+            *(section(_incident(i, v)) for i, v in open_ones[:INCIDENTS_SHOWN]),
+            *(section(mrkdwn("{} *#{}* the monitor is blind", emoji(i), Mrkdwn(i.id))) for i in view.monitor),
+            section(Mrkdwn("None. Mail flows." if not open_ones and not view.monitor else "")),
+            section(mrkdwn("… and {} more", len(open_ones) - INCIDENTS_SHOWN))
+            if len(open_ones) > INCIDENTS_SHOWN
+            else None,
+            divider(),
+            section(Mrkdwn("*Waiting mail*")),
+            *(section(_queue(v)) for v in waiting[:QUEUES_SHOWN]),
+            section(Mrkdwn("Nothing waits." if not waiting else "")),
+            divider(),
+            section(lines(Mrkdwn("*Ask*"), commands)),
+            context(_own(view, socket), mrkdwn("drawn {}", when(view.now))),
+        ]
+    )
+
+
+def _incident(incident: Incident, view: ConnectorView) -> Mrkdwn:
+    return lines(
+        mrkdwn(
+            "{} *#{} {}* · {} · {}",
+            emoji(incident), Mrkdwn(incident.id), incident.code, code(view.connector.name, 80), state_words(incident),
+        ),
+        mrkdwn("open for {} · {} waiting, *{}*", span(view.now - incident.opened_at), view.queue.total,
+               bounce(view.queue.first_expiry_at, view.now)),
+    )  # fmt: skip
+
+
+def _queue(view: ConnectorView) -> Mrkdwn:
+    return mrkdwn(
+        "{}: {}, {}",
+        code(view.connector.name, 80),
+        count(view.queue.total, "message"),
+        bounce(view.queue.first_expiry_at, view.now),
+    )
+
+
+def _own(view: StatusView, socket: str) -> Mrkdwn:
+    waiting = sum(view.outbox.get(state, 0) for state in (OutboxState.PENDING, OutboxState.SENDING))
+    dead = view.outbox.get(OutboxState.DEAD, 0)
+    return mrkdwn("Slack: {} · {} to send, {} undeliverable", prose(socket, 120), waiting, dead)

@@ -1,0 +1,121 @@
+"""The Fix now dialog: what would be done, in numbers, before anybody can say yes. Pure.
+
+`private_metadata` carries the action's id and nothing else; the plan shown is the stored one, and what is submitted is
+checked against storage again. The blocks that people fill in are `steps` and `name`.
+"""
+
+from __future__ import annotations
+
+from bot.core.fix_plan import Plan, PlanStep
+from bot.slack.blocks import Block, View, context, divider, modal, plain_object, section
+from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, plain, prose
+from bot.slack.wording import count
+from storage.records import Action
+
+CALLBACK = "mfi.fix"
+LOADING_CALLBACK = "mfi.fix_loading"
+STEPS, NAME = "steps", "name"
+
+
+def loading_view(incident_id: int) -> View:
+    """Shown at once, because the click's trigger lives three seconds and a plan may take longer."""
+    return modal(
+        "Fix now",
+        [section(mrkdwn("⏳ Reading the present facts for #{} …", Mrkdwn(incident_id)))],
+        callback_id=LOADING_CALLBACK,
+        close="Cancel",
+    )
+
+
+def plan_view(action: Action, plan: Plan) -> View:
+    """The plan of this offer, with the steps to choose and the name to type."""
+    return modal(
+        "Fix now (dry run)" if plan.dry_run else "Fix now",
+        [
+            section(_head(action, plan)),
+            divider(),
+            *(section(_step(number, step)) for number, step in enumerate(plan.steps, 1)),
+            section(_list("Left alone", plan.notes)),
+            section(_list("By hand, because mfi can't", plan.by_hand)),
+            divider(),
+            _choice(plan),
+            _name_input(plan),
+            context(Mrkdwn(_small_print(plan))),
+        ],
+        callback_id=CALLBACK,
+        private_metadata=action.id,
+        submit="Run dry run" if plan.dry_run else "Fix now",
+        close="Cancel",
+    )
+
+
+def refused_view(reason: Mrkdwn) -> View:
+    """Nothing was done, and why."""
+    return modal("Fix now", [section(mrkdwn("🚫 {}", reason))], callback_id=LOADING_CALLBACK)
+
+
+def _head(action: Action, plan: Plan) -> Mrkdwn:
+    dry = Mrkdwn("🧪 *Dry run*: nothing will be changed. MFI_ACTIONS=on lets mfi act.") if plan.dry_run else None
+    what = mrkdwn("Connector {}, incident #{}", code(plan.connector_name, 120), Mrkdwn(action.incident_id))
+    return lines(dry, what, _numbers(plan))
+
+
+def _step(number: int, step: PlanStep) -> Mrkdwn:
+    warning = mrkdwn("⚠️ *Can't be undone:* {}", prose(step.irreversible, 300)) if step.irreversible else None
+    title = mrkdwn("*{}. {}*", Mrkdwn(number), prose(step.title, 150))
+    return lines(title, prose(step.effect, 900), _bounces(step), warning)
+
+
+def _bounces(step: PlanStep) -> Mrkdwn:
+    """Which senders get a bounce, the most first."""
+    if not step.senders:
+        return Mrkdwn("")
+    shown = [mrkdwn("{} ({})", code(one.sender, 100), one.count) for one in step.senders[:10]]
+    others = step.more_senders + max(0, len(step.senders) - 10)
+    more = [mrkdwn("{} more", others)] if others else []
+    return mrkdwn("A bounce goes to: {}", joined([*shown, *more], ", "))
+
+
+def _numbers(plan: Plan) -> Mrkdwn:
+    return mrkdwn(
+        "*{} waiting*: {} for valid recipients, {} for addresses that the directory does not have, {} not known",
+        count(plan.waiting, "message"),
+        plan.valid_waiting,
+        max(0, plan.waiting - plan.valid_waiting - plan.unknown_waiting),
+        plan.unknown_waiting,
+    )
+
+
+def _list(title: str, items: tuple[str, ...]) -> Mrkdwn:
+    if not items:
+        return Mrkdwn("")
+    return lines(mrkdwn("*{}*", title), *(mrkdwn("• {}", prose(item, 400)) for item in items[:8]))
+
+
+def _choice(plan: Plan) -> Block:
+    options = [{"text": plain_object(plain(step.title, 75), 75), "value": str(step.kind)} for step in plan.steps[:10]]
+    return {
+        "type": "input",
+        "block_id": STEPS,
+        "label": plain_object("Steps to run, in this order", 200),
+        "element": {"type": "checkboxes", "action_id": STEPS, "options": options, "initial_options": options},
+    }
+
+
+def _name_input(plan: Plan) -> Block:
+    return {
+        "type": "input",
+        "block_id": NAME,
+        "label": plain_object("Type the connector's name to confirm", 200),
+        "hint": plain_object(f"It is: {plain(plan.connector_name, 150)}", 200),
+        "element": {"type": "plain_text_input", "action_id": NAME, "max_length": 300},
+    }
+
+
+def _small_print(plan: Plan) -> str:
+    if plan.dry_run:
+        return "The thread will show each step as it would run."
+    return (
+        "Facts are read again before the first step; if anything changed, nothing is done. Each step is reported in "
+        "the thread and verified later (changes take 30 to 60 minutes)."
+    )

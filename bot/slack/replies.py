@@ -1,0 +1,290 @@
+"""What `/mfi …` answers. Pure: read models in, Message out. Compact: an answer is read on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bot.core.events import EventKind
+from bot.core.forecast import plain_span as span
+from bot.core.permissions import Admins, Decision
+from bot.core.views import ConnectorView, IncidentView, StatusView
+from bot.slack.alert import render_alert
+from bot.slack.blocks import Message, actions, button, message, section
+from bot.slack.evidence import Target, by_code, cause_words, configured, shown_host, targets
+from bot.slack.text import Mrkdwn, code, group, joined, lines, mrkdwn, plain, prose, user, when
+from bot.slack.thread import event_line
+from bot.slack.wording import (
+    KIND_WORDS,
+    STAGE_WORDS,
+    TLS_WORDS,
+    ago,
+    bounce,
+    count,
+    emoji,
+    seconds,
+    state_words,
+)
+from knowledge.article import Article
+from storage.records import Connector, Incident, OutboxState, ProbeRecord, QueueSummary
+
+PICK = "mfi.pick"
+"""Action id prefix of the buttons that choose one of several candidates: mfi.pick.<word>.<number>."""
+
+SHOWN = 15
+"""So many connectors are listed in one answer."""
+
+
+def note(text: Mrkdwn) -> Message:
+    """A short answer."""
+    return message(text, [section(text)])
+
+
+def refusal(decision: Decision, admins: Admins) -> Message:
+    """Why not, and who may."""
+    return note(lines(mrkdwn("🚫 {}", prose(decision.reason, 400)), who_may(admins)))
+
+
+def who_may(admins: Admins) -> Mrkdwn:
+    """The people and groups of MFI_ADMINS. For ephemeral answers only: elsewhere a group mention calls everybody."""
+    people = [user(one) for one in sorted(admins.users)[:10]] + [group(one) for one in sorted(admins.groups)[:10]]
+    return mrkdwn("These may: {}", joined(people, ", ")) if people else Mrkdwn("")
+
+
+def candidates(verb: str, typed: str, found: Sequence[Connector], *, share: bool = False) -> Message:
+    """Several connectors fit, or none did and these exist."""
+    ask = (
+        mrkdwn("{} fits more than one connector. Which one?", code(typed, 80)) if typed else Mrkdwn("Which connector?")
+    )
+    return _choice(ask, verb, found, share=share)
+
+
+def unknown_connector(verb: str, typed: str, near: Sequence[Connector], *, share: bool = False) -> Message:
+    """No such connector; the nearest ones, if any."""
+    if not near:
+        return note(
+            mrkdwn("No connector is called {}. `/mfi connectors` lists them; `mfi import connectors` adds some.",
+                   code(typed, 80))
+        )  # fmt: skip
+    ask = mrkdwn("No connector is called {}. Did you mean one of these?", code(typed, 80))
+    return _choice(ask, verb, near, share=share)
+
+
+def _choice(ask: Mrkdwn, verb: str, found: Sequence[Connector], *, share: bool) -> Message:
+    shown = list(found)[:10]
+    how = f"{PICK}.{'share-' if share else ''}{verb}"
+    names = [mrkdwn("• {}", code(c.name, 100)) for c in shown]
+    more = mrkdwn("and {} more: type more of the name", len(found) - 10) if len(found) > 10 else None
+    picks = [button(plain(c.name, 70), f"{how}.{i}", str(c.id)) for i, c in enumerate(shown)]
+    return message(lines(ask, *names, more), [section(ask), actions(*picks), section(more or Mrkdwn(""))])
+
+
+def status_reply(view: StatusView, socket: str) -> Message:
+    """Is mfi well, and is mail?"""
+    failing = [v for v in view.connectors if v.incidents]
+    head = health_line(view)
+    return message(
+        head,
+        [
+            section(head),
+            section(lines(*(_incident_line(i, v) for v in failing[:SHOWN] for i in v.incidents))),
+            section(_monitor_lines(view)),
+            section(lines(Mrkdwn("*mfi itself*"), *_own_lines(view, socket))),
+        ],
+    )
+
+
+def health_line(view: StatusView) -> Mrkdwn:
+    """The state of mail flow in one line."""
+    open_ones = sum(len(v.incidents) for v in view.connectors)
+    waits = sum(v.queue.total for v in view.connectors) + view.unassigned.total
+    if view.monitor:
+        picture, words = "🙈", "the monitor is blind"
+    elif open_ones:
+        picture, words = "🔴", count(open_ones, "open incident")
+    else:
+        picture, words = "✅", "no open incident"
+    return mrkdwn(
+        "{} *{}* · {} · {} waiting", picture, words, count(len(view.connectors), "connector"), count(waits, "message")
+    )
+
+
+def _incident_line(incident: Incident, view: ConnectorView) -> Mrkdwn:
+    return mrkdwn(
+        "{} *#{}* {} · {} · {} · {} waiting, {}",
+        emoji(incident), Mrkdwn(incident.id), incident.code, code(view.connector.name, 80), state_words(incident),
+        view.queue.total, bounce(view.queue.first_expiry_at, view.now),
+    )  # fmt: skip
+
+
+def _monitor_lines(view: StatusView) -> Mrkdwn:
+    shown = [
+        mrkdwn("{} *#{}* the monitor is blind since {}", emoji(i), Mrkdwn(i.id), when(i.opened_at))
+        for i in view.monitor
+    ]
+    return lines(*shown)
+
+
+def _own_lines(view: StatusView, socket: str) -> Iterable[Mrkdwn]:
+    yield mrkdwn("Slack: {}", prose(socket, 160))
+    waiting = sum(view.outbox.get(state, 0) for state in (OutboxState.PENDING, OutboxState.SENDING))
+    yield mrkdwn("Outbox: {} to send, {} undeliverable", waiting, view.outbox.get(OutboxState.DEAD, 0))
+    yield from (mrkdwn("• ⚠️ {}", prose(line, 300)) for line in view.dead[:5])
+    probes = [v.probe.at for v in view.connectors if v.probe]
+    yield mrkdwn("Last probe: {}", ago(max(probes), view.now)) if probes else Mrkdwn("Last probe: none yet")
+    yield from (mrkdwn("Mail system {}: {}", code(name, 60), prose(said, 300)) for name, said in view.syncs.items())
+    if view.unassigned.total:
+        yield mrkdwn("{} belong to no known connector", count(view.unassigned.total, "waiting message"))
+
+
+def connectors_reply(views: Sequence[ConnectorView]) -> Message:
+    """Every connector, the failing ones first."""
+    if not views:
+        return note(
+            Mrkdwn("No connectors are known yet. Import them: `mfi import connectors FILE`, or set `MFI_BACKENDS`.")
+        )
+    ordered = sorted(views, key=lambda v: (not v.incidents, _probe_is_fine(v), v.connector.name.casefold()))
+    head = mrkdwn(
+        "*{}*, {} with an open incident", count(len(views), "connector"), sum(bool(v.incidents) for v in views)
+    )
+    rows = [_connector_row(v) for v in ordered[:SHOWN]]
+    more = mrkdwn("… and {} more", len(views) - SHOWN) if len(views) > SHOWN else None
+    return message(
+        lines(head, *rows[:5]), [section(head), *(section(row) for row in rows), section(more or Mrkdwn(""))]
+    )
+
+
+def _probe_is_fine(view: ConnectorView) -> bool:
+    return view.probe is None or view.probe.ok
+
+
+def _connector_row(view: ConnectorView) -> Mrkdwn:
+    connector = view.connector
+    picture = (
+        "🔴" if view.incidents else "⏸️" if not connector.enabled else "✅" if view.probe and view.probe.ok else "▫️"
+    )
+    facts = [
+        Mrkdwn(KIND_WORDS[connector.kind]),
+        configured(connector),
+        Mrkdwn(TLS_WORDS[connector.tls_setting]),
+        _probe_words(view),
+        mrkdwn("{} waiting", view.queue.total),
+    ]
+    numbers = joined([mrkdwn("*#{}*", Mrkdwn(i.id)) for i in view.incidents], " ")
+    return lines(joined([mrkdwn("{} *{}*", picture, code(connector.name, 100)), numbers], " "), joined(facts))
+
+
+def _probe_words(view: ConnectorView) -> Mrkdwn:
+    if not view.connector.enabled:
+        return Mrkdwn("disabled")
+    if view.probe is None:
+        return Mrkdwn("not probed yet")
+    result = "probe fine" if view.probe.ok else f"probe {view.probe.code or 'failed'}"
+    return mrkdwn("{} {}", result, ago(view.probe.at, view.now))
+
+
+def queue_reply(views: Sequence[ConnectorView], unassigned: QueueSummary | None) -> Message:
+    """What waits where, the most urgent first."""
+    waiting = [v for v in views if v.queue.total]
+    waiting.sort(key=lambda v: (v.queue.first_expiry_at or v.now, v.connector.name))
+    total = sum(v.queue.total for v in waiting) + (unassigned.total if unassigned else 0)
+    if not total:
+        where = mrkdwn(" at {}", code(views[0].connector.name, 100)) if len(views) == 1 else Mrkdwn("")
+        return note(mrkdwn("✅ Nothing waits{}.", where))
+    head = mrkdwn("*{} waiting*", count(total, "message"))
+    rows = [_queue_row(v) for v in waiting[:SHOWN]]
+    if unassigned and unassigned.total:
+        rows.append(mrkdwn("▫️ belonging to no known connector: {} ({})", unassigned.total, by_code(unassigned)))
+    more = mrkdwn("… and {} more connectors", len(waiting) - SHOWN) if len(waiting) > SHOWN else None
+    return message(
+        lines(head, *rows[:5]), [section(head), *(section(row) for row in rows), section(more or Mrkdwn(""))]
+    )
+
+
+def _queue_row(view: ConnectorView) -> Mrkdwn:
+    queue = view.queue
+    oldest, first = queue.oldest_received_at, queue.first_expiry_at
+    age = span(view.now - oldest) if oldest else "unknown"
+    deadline = mrkdwn(" ({})", when(first)) if first else Mrkdwn("")
+    return lines(
+        mrkdwn("📬 *{}* · {} · {}", code(view.connector.name, 100), count(queue.total, "message"), by_code(queue)),
+        mrkdwn("oldest {}, *{}*{}", age, bounce(first, view.now), deadline),
+    )
+
+
+def probing(connector: Connector) -> Message:
+    """Said at once; the result follows."""
+    return note(mrkdwn("🔎 Probing {} → {} …", code(connector.name, 100), configured(connector)))
+
+
+def probing_many(number: int) -> Message:
+    """Said at once; the results follow."""
+    return note(mrkdwn("🔎 Probing {} …", count(number, "connector")))
+
+
+def probe_reply(connector: Connector, probe: ProbeRecord) -> Message:
+    """The verdict, then each server with how far it came and how long that took."""
+    verdict = probe_verdict(connector, probe)
+    rows = [_target_row(t) for t in targets(probe)[:8]]
+    return message(verdict, [section(verdict), *(section(row) for row in rows)])
+
+
+def probe_verdict(connector: Connector, probe: ProbeRecord) -> Mrkdwn:
+    """One line on one probe."""
+    name, took = code(connector.name, 100), seconds(probe.elapsed_ms)
+    if probe.ok:
+        limits = ", but not to every server" if probe.degraded else ""
+        return mrkdwn("✅ {} gets through{} ({})", name, Mrkdwn(limits), took)
+    said = cause_words(probe.cause) or "failed"
+    return mrkdwn(
+        "❌ {}: {}, {}; stopped at {} ({})",
+        name, code(probe.status or probe.code or "failed", 120), said, STAGE_WORDS.get(probe.stage, probe.stage), took,
+    )  # fmt: skip
+
+
+STAGES = ("dns", "connect", "banner", "ehlo", "starttls", "tls")
+
+
+def _target_row(target: Target) -> Mrkdwn:
+    steps = []
+    for stage in STAGES:
+        if stage == target.stage and not target.ok:
+            steps.append(mrkdwn("*❌ {}*", STAGE_WORDS[stage]))
+            break
+        if stage in target.timings:
+            steps.append(mrkdwn("✓ {} {}", STAGE_WORDS[stage], f"{target.timings[stage]:.0f} ms"))
+    said = target.detail or ("" if target.ok else target.banner)
+    return lines(
+        joined([mrkdwn("{}", "✅" if target.ok else "❌"), shown_host(target.host, target.ip, target.port)], " "),
+        joined(steps),
+        code(said, 160) if said else None,
+    )
+
+
+def probes_reply(results: Sequence[tuple[Connector, ProbeRecord]]) -> Message:
+    """One line for each of several connectors, failing ones first."""
+    ordered = sorted(results, key=lambda r: (r[1].ok, r[0].name.casefold()))
+    bad = sum(not probe.ok for _, probe in results)
+    head = mrkdwn("*{} probed*, {} failing", count(len(results), "connector"), bad)
+    rows = [probe_verdict(connector, probe) for connector, probe in ordered]
+    return message(
+        lines(head, *rows[:10]), [section(head), *(section(lines(*rows[i : i + 8])) for i in range(0, len(rows), 8))]
+    )
+
+
+def incident_reply(view: IncidentView, about: Article, workspace: str) -> Message:
+    """The alert as it stands, without buttons, and the last lines of its timeline."""
+    drawn = render_alert(view, about, workspace)
+    shown = [block for block in drawn.blocks if block["type"] != "actions"]
+    told = [e for e in view.events if e.kind != EventKind.EVIDENCE]
+    last = [mrkdwn("{} {}", when(e.at), event_line(e, view)) for e in told[-8:]]
+    return message(drawn.text, [*shown, section(lines(Mrkdwn("*Timeline*"), *last)) if last else None])
+
+
+def whoami_reply(user_id: str, decision: Decision, admins: Admins) -> Message:
+    """Who Slack says you are, and what follows from it."""
+    may = "You may probe, acknowledge and fix." if decision.allowed else "You may read."
+    why = mrkdwn("({})", prose(decision.reason, 300))
+    others = None if decision.allowed else who_may(admins)
+    return note(
+        lines(mrkdwn("You are {}, id {}.", user(user_id), code(user_id, 40)), mrkdwn("{} {}", may, why), others)
+    )

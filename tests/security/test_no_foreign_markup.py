@@ -1,0 +1,233 @@
+"""Whatever a banner, name or pasted text holds, it never becomes live markup: every template × every hostile sample."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bot.core.blockkit import problems
+from bot.core.events import EventKind
+from bot.core.fix_plan import Plan, PlanStep, SenderCount
+from bot.core.permissions import Admins, Decision
+from bot.core.views import Disagreement
+from bot.slack import replies
+from bot.slack.alert import render_alert
+from bot.slack.blocks import Message, sections_only, text_only
+from bot.slack.explained import explain_reply, paste_reply
+from bot.slack.home import home_view
+from bot.slack.plan_modal import loading_view, plan_view, refused_view
+from bot.slack.text import Mrkdwn, prose, sentence
+from bot.slack.thread import render_event
+from bot.slack.vocabulary import help_lines, help_reply, unknown_word
+from knowledge.articles import articles
+from knowledge.diagnose import explain
+from storage.records import Action, ActionState, ConnectorKind, IncidentState, StepKind
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"shared_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+HERE = Path(__file__).parent
+HOSTILE: tuple[str, ...] = _module(HERE / "hostile_texts.py").HOSTILE
+World: Any = _module(HERE.parent / "slack" / "conftest.py").World
+ABOUT = articles().for_code("4.4.316")
+
+OURS = re.compile(
+    r"<@[UW][A-Z0-9]+>|<!subteam\^S[A-Z0-9]+>"
+    r"|<!date\^\d+\^\{date_short_pretty\} \{time\}\|[\d: -]+ UTC>"
+    r"|<https://(?:learn\.microsoft\.com|admin\.exchange\.microsoft\.com|slack\.com|www\.rfc-editor\.org)[^<>|\s]*\|[^<>|]*>"
+)
+"""Live markup that our own templates make. Foreign text must not be able to: the ids in it are called EVIL."""
+LINK = re.compile(r"\w+://|\bwww\.\w|\b(?:mailto|tel|javascript|data):|[\w-]\.[a-z]{2,}/\w", re.IGNORECASE)
+
+
+def _texts(value: object) -> Iterator[tuple[str, str]]:
+    """Every text object (type, text) in a payload."""
+    if isinstance(value, Mapping):
+        if value.get("type") in ("mrkdwn", "plain_text") and isinstance(value.get("text"), str):
+            yield value["type"], value["text"]
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def check(payload: Mapping[str, Any]) -> None:
+    """No live markup, no invisible characters, every code span closed."""
+    found = [*_texts(payload)]
+    if isinstance(payload.get("text"), str):
+        found.append(("mrkdwn", payload["text"]))
+    assert found
+    for kind, text in found:
+        for char in text:
+            assert char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"), (char, text)
+        assert not any("EVIL" in live for live in OURS.findall(text)), text
+        rest = OURS.sub("", text)
+        assert "<" not in rest and ">" not in rest, (kind, text)
+        assert not LINK.search(rest), (kind, text)
+        if kind == "mrkdwn":
+            assert text.count("`") % 2 == 0, text
+            assert "``" not in text, text
+            for entity in re.findall(r"&[^\s;]{0,6};?", text):
+                assert entity in ("&amp;", "&lt;", "&gt;") or entity.startswith(("&amp;", "&lt;", "&gt;")), (
+                    entity,
+                    text,
+                )
+        else:
+            assert "`" not in text, text
+
+
+def action_and_plan(foreign: str) -> tuple[Action, Plan]:
+    step = PlanStep(
+        kind=StepKind.REJECT_INVALID, title=foreign, effect=foreign, count=3, irreversible=foreign,
+        senders=(SenderCount(sender=foreign, count=2),), more_senders=1,
+    )  # fmt: skip
+    plan = Plan(
+        incident_id=12, backend="lab", connector_key="k", connector_name=foreign, code="4.4.316", dry_run=True,
+        waiting=9, valid_waiting=2, unknown_waiting=1, invalid_recipients=4, steps=(step,), by_hand=(foreign,),
+        notes=(foreign,),
+    )  # fmt: skip
+    now = World().now
+    action = Action(
+        id="a1b2", incident_id=12, connector_id=7, state=ActionState.OFFERED, offered_at=now, expires_at=now, plan=""
+    )
+    return action, plan
+
+
+EVENT_DATA: dict[str, Callable[[str], dict[str, Any]]] = {
+    EventKind.OPENED: lambda f: {"code": f, "by": f},
+    EventKind.EVIDENCE: lambda f: {"code": f},
+    EventKind.CRITICAL: lambda f: {"reason": f},
+    EventKind.ESCALATED: lambda f: {"mark": f, "waiting": 3, "first_bounce_at": f},
+    EventKind.FLAPPING: lambda f: {"times": f},
+    EventKind.ACKNOWLEDGED: lambda f: {},
+    EventKind.REPROBED: lambda f: {"ok": False, "code": f, "status": f, "stage": f, "elapsed_ms": 12},
+    EventKind.FIX_CLAIMED: lambda f: {"action_id": f, "steps": [f, f], "dry_run": False},
+    EventKind.FIX_STEP: lambda f: {"step": f, "state": f, "detail": f},
+    EventKind.FIX_FINISHED: lambda f: {"action_id": "a1", "verify_at": f, "detail": [f]},
+    EventKind.FIX_FAILED: lambda f: {"action_id": "a1", "detail": f},
+    EventKind.FIX_VERIFIED: lambda f: {"action_id": "a1", "detail": [f, f]},
+    EventKind.FIX_NOT_YET: lambda f: {"action_id": "a1", "detail": [f], "next_at": f},
+    EventKind.FIX_UNDONE: lambda f: {"action_id": "a1", "detail": [f]},
+    EventKind.RESOLVED: lambda f: {"reason": f},
+}
+
+Template = Callable[[str], "Message | dict[str, Any]"]
+
+
+def _templates() -> Iterator[tuple[str, Template]]:
+    for state in IncidentState:
+        yield f"alert {state}", lambda f, s=state: render_alert(World(f).view(s), ABOUT)
+    for code in ("4.4.312", "4.4.315", "4.4.317", "4.4.318", "4.7.320", "other"):
+        yield f"alert {code}", lambda f, c=code: _alert_of(f, c)
+    yield "alert partner", lambda f: _partner(f)
+    yield "alert unknown code", lambda f: render_alert(_recoded(World(f), f), articles().for_code(f))
+    yield "alert monitor", lambda f: render_alert(World(f).view(connector=None), ABOUT)
+    yield (
+        "alert different codes",
+        lambda f: render_alert(World(f).view(disagreement=Disagreement.DIFFERENT_CODES, queue_stale=True), ABOUT),
+    )
+    for kind in EventKind:
+        yield (
+            f"thread {kind}",
+            lambda f, k=kind: render_event(World(f).event(k, actor=f, **EVENT_DATA[k](f)), World(f).view()),
+        )
+    yield "thread unknown", lambda f: render_event(World(f).event(f or "x"), World(f).view())
+    yield "plan", lambda f: plan_view(*action_and_plan(f or "x"))
+    yield "refused", lambda f: refused_view(prose(f))
+    yield "refused, with people", lambda f: refused_view(sentence(f, ("U0CLICKER",)))
+    yield "loading", lambda f: loading_view(12)
+    yield "explain", lambda f: explain_reply(explain(f))
+    yield (
+        "explain in an error",
+        lambda f: explain_reply(
+            explain(f"550 5.4.316 Message expired, {f} [LastAttemptedServerName={f}] {{LED=450 4.4.316 {f}}}")
+        ),
+    )
+    yield (
+        "explain with a recipient",
+        lambda f: explain_reply(explain(f"<{f}@contoso.com>: 450 4.4.317 {f} in reply to RCPT")),
+    )
+    yield "paste", lambda f: paste_reply(prose(f))
+    yield "unknown word", unknown_word
+    yield "unknown connector", lambda f: replies.unknown_connector("probe", f, [World(f).connector()])
+    yield "no connector at all", lambda f: replies.unknown_connector("probe", f, [])
+    yield "candidates", lambda f: replies.candidates("queue", f, [World(f).connector()] * 12, share=True)
+    yield "status", lambda f: replies.status_reply(World(f).status(), f)
+    yield "connectors", lambda f: replies.connectors_reply([World(f).row()] * 20)
+    yield "queue", lambda f: replies.queue_reply([World(f).row()] * 20, World(f).queue(3, f))
+    yield "queue of one", lambda f: replies.queue_reply([World(f).row(queue=World(f).queue(0))], None)
+    yield "probing", lambda f: replies.probing(World(f).connector())
+    yield "probe", lambda f: replies.probe_reply(World(f).connector(), World(f).probe(cause=f, stage=f))
+    yield "probe fine", lambda f: replies.probe_reply(World(f).connector(), World(f).probe(True))
+    yield "probes", lambda f: replies.probes_reply([(World(f).connector(), World(f).probe())] * 30)
+    yield (
+        "incident",
+        lambda f: replies.incident_reply(
+            World(f).view(events=tuple(World(f).event(k, **EVENT_DATA[k](f)) for k in EventKind)), ABOUT, f
+        ),
+    )
+    yield "whoami", lambda f: replies.whoami_reply(f, Decision(False, f), Admins.of(["U0PERSON", "S0GROUP"]))
+    yield "refusal", lambda f: replies.refusal(Decision(False, f), Admins())
+    yield "help", lambda f: help_reply()
+    yield "home", lambda f: home_view(World(f).status(), f, help_lines())
+
+
+def _recoded(world: Any, code: str) -> Any:
+    return world.view(incident=world.incident(code=code))
+
+
+def _alert_of(foreign: str, code: str) -> Message:
+    return render_alert(_recoded(World(foreign), code), articles().for_code(code))
+
+
+def _partner(foreign: str) -> Message:
+    world = World(foreign)
+    connector = world.connector(kind=ConnectorKind.PARTNER, smart_hosts=(), use_mx=True)
+    return render_alert(world.view(connector=connector, probe=None), ABOUT)
+
+
+TEMPLATES = dict(_templates())
+
+
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES.keys())
+def test_foreign_text_never_becomes_live_markup_in_blocks_or_text(template: Template) -> None:
+    for foreign in HOSTILE:
+        made = template(foreign)
+        if not isinstance(made, Message):
+            check(made)
+            assert not problems(made, "home" if made["type"] == "home" else "modal"), foreign[:60]
+            continue
+        for form in (made, sections_only(made), text_only(made)):
+            payload = form.payload()
+            check(payload)
+            assert not problems(payload, "message", update=True), foreign[:60]
+
+
+def test_the_corpus_is_large_enough_to_mean_something() -> None:
+    assert len(set(HOSTILE)) >= 60
+    assert len(TEMPLATES) >= 45
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["<!channel>", "a <b> c", "https://evil.test", "`open", "``", "\u202e", "&nbsp;"],
+)
+def test_the_checker_itself_sees_live_markup(bad: str) -> None:
+    with pytest.raises(AssertionError):
+        check({"text": Mrkdwn(bad)})
