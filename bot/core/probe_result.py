@@ -6,6 +6,7 @@ probe before it got in. The verdict is what mail would meet after failover in or
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -189,8 +190,9 @@ class ProbeResult:
         }
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> ProbeResult:
-        """Back from `document`; what is only in the fingerprint is not restored."""
+    def from_document(cls, document: Mapping[str, Any] | str) -> ProbeResult:
+        """Back from `document`, or from its JSON text; what is only in the fingerprint is not restored."""
+        document = json.loads(document) if isinstance(document, str) else document
         return cls(
             ok=document["ok"],
             code=document["code"],

@@ -206,7 +206,7 @@ def _incomplete(last: x509.Certificate, leaf: x509.Certificate, trust: TrustStor
     """
     issuer = _shown(last.issuer)
     words = issuer.casefold()
-    known = organisations(last.issuer) & trust.organisations()
+    known = organisations(last.issuer) & trust.organisations
     looks_forgotten = _names_its_issuer(last) or known or any(w in words for w in SUB_CA_WORDS)
     if last is leaf and looks_forgotten and "root" not in words:
         return _fault(Cause.CERT_MISSING_INTERMEDIATE, f"{issuer} was not sent")

@@ -1,10 +1,11 @@
-"""The roots that certificates are judged against: the system's, or one PEM file. Read once."""
+"""The roots that certificates are judged against: the system's and those of one PEM file. Read once."""
 
 from __future__ import annotations
 
 import ssl
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
@@ -39,6 +40,7 @@ class TrustStore:
     def __contains__(self, certificate: x509.Certificate) -> bool:
         return certificate in self._by_subject.get(certificate.subject.public_bytes(), [])
 
+    @cached_property
     def organisations(self) -> frozenset[str]:
         """The organisations of all anchors, in lower case."""
         anchors = (a for group in self._by_subject.values() for a in group)
@@ -61,14 +63,15 @@ def organisations(name: x509.Name) -> frozenset[str]:
 
 
 def load(ca_file: Path | None) -> TrustStore:
-    """The roots in `ca_file`, or the system's. Raises NoTrustStore if the named file is unreadable or holds none.
+    """The system's roots and those in `ca_file`. Raises NoTrustStore if that file is unreadable or holds none.
 
-    A system without any list of roots gives an empty store: then every certificate is untrusted, which is the truth.
+    A system without any list of roots is no error: then every public certificate is untrusted, which is the truth.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-            return TrustStore(x509.load_pem_x509_certificates(ca_file.read_bytes()) if ca_file else _system())
+            own = x509.load_pem_x509_certificates(ca_file.read_bytes()) if ca_file else ()
+            return TrustStore((*own, *_system()))
     except OSError as error:
         raise NoTrustStore(f"cannot read the CA file {ca_file}: {error.strerror}") from None
     except ValueError:
