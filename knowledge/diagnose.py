@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from knowledge import destinations
 from knowledge.classify import CERTIFICATE_CAUSES
-from knowledge.codes import FAMILY, family_of
+from knowledge.codes import family_of, is_family
+from knowledge.destinations import destination
 from knowledge.diagnosis import Confidence, Diagnosis
 from knowledge.explanation import Explanation, explanation_of
 from knowledge.meanings import lowered
@@ -22,7 +22,6 @@ __all__ = ["Confidence", "Diagnosis", "Explanation", "diagnose", "explain"]
 
 _BRACKET = re.compile(r"\[\s{0,3}message\s{0,3}=\s{0,3}([^\]\n]{1,600})", re.I)
 _MSG = re.compile(r"\{\s{0,3}msg\s{0,3}=\s{0,3}([^}\n]{1,600})", re.I)
-_TAIL = re.compile(r"(?:message expired, [^()\n]{1,80}|[^()\n]{1,80})\(([^()\n]{2,300})\)['\"]?\s*$", re.I)
 _TOKEN = re.compile(
     r"(?:[0-9]{3} [0-9]\.[0-9]{1,3}\.[0-9]{1,3} )?(socket error code [0-9]{4,5}"
     r"|[A-Z][a-z]+(?:[A-Z][a-z]+)+(?=[ .\]]|$)|[^.\n]{1,160})",
@@ -39,15 +38,16 @@ def diagnose(text: str | bytes) -> Diagnosis:
     if verdict.code is None:
         return Diagnosis()
     reason, detail = _reason(shown, verdict)
+    where = destination(shown, low)
     return Diagnosis(
         code=verdict.code,
         reported=verdict.reported.code if verdict.reported else None,
         reply=verdict.reply,
         expired=expired(low, verdict),
-        smart_host=destinations.server(shown),
-        ip=destinations.address(shown),
-        recipient=destinations.recipient(shown),
-        retry_at=destinations.retry_at(shown),
+        smart_host=where.server,
+        ip=where.ip,
+        recipient=where.recipient,
+        retry_at=where.retry_at,
         reason=reason,
         detail=detail,
         cause=verdict.hit.cause if verdict.hit else None,
@@ -95,14 +95,21 @@ def _evidence(pasted: str | bytes, shown: str, verdict: Verdict) -> tuple[int, i
 
 def _reason(shown: str, verdict: Verdict) -> tuple[str | None, str | None]:
     """The short reason and its full words, as the mail system wrote them."""
-    if verdict.code in FAMILY and (found := _BRACKET.search(shown) or _MSG.search(shown) or _TAIL.search(shown)):
-        detail = found[1].strip()
-        token = _TOKEN.match(detail)
-        if token is not None:
-            return token[1].strip(), detail
+    detail = _stated(shown) if is_family(verdict.reported and verdict.reported.code) else None
+    if detail is not None and (token := _TOKEN.match(detail)) is not None:
+        return token[1].strip(), detail
     if verdict.hit is None:
         return None, _line(shown, verdict.start, verdict.end)
     return shown[verdict.hit.start : verdict.hit.end], _line(shown, verdict.hit.start, verdict.hit.end)
+
+
+def _stated(shown: str) -> str | None:
+    """What Exchange adds to its own codes: [Message=…], {MSG=…}, or the last parentheses."""
+    found = _BRACKET.search(shown) or _MSG.search(shown)
+    if found is not None:
+        return found[1].strip() or None
+    end = shown.rstrip("'\"] \n")[-300:]
+    return end[end.rfind("(") + 1 : -1].strip() or None if end.endswith(")") and "(" in end else None
 
 
 def _line(shown: str, start: int, end: int) -> str:

@@ -7,6 +7,7 @@ a subject that no standard has (4.16.50). `450 4-4.395` is one, mistyped.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import NamedTuple
 
 _MENTION = re.compile(
@@ -23,6 +24,9 @@ _BARE = re.compile(
 )
 
 
+_MOST = 300
+
+
 class Mention(NamedTuple):
     """One status code as it stands in the text. `reply`: the basic code before it."""
 
@@ -31,12 +35,16 @@ class Mention(NamedTuple):
     reply: str | None
     code: str
 
+    def moved(self, by: int) -> Mention:
+        """The same code, found in a text that begins so much earlier."""
+        return self._replace(start=self.start + by, end=self.end + by)
+
 
 def mentions(text: str) -> list[Mention]:
-    """Every status code in the text, in order."""
+    """The status codes in the text, in order; the first few hundred of them."""
     if "." not in text:
         return []
-    return [found for match in _MENTION.finditer(text) if (found := _mention(match, text)) is not None]
+    return [found for match in islice(_MENTION.finditer(text), _MOST) if (found := _mention(match, text)) is not None]
 
 
 def _mention(match: re.Match[str], text: str) -> Mention | None:

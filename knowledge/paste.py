@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LIMIT = 64 * 1024
 """So much of a paste is read; the rest cannot matter."""
 
+_MOST_PARTS = 100
 _LOOK_ALIKE = str.maketrans(
     {
         "\u2010": "-",
@@ -43,7 +44,12 @@ def readable(pasted: str | bytes) -> str:
     if isinstance(pasted, bytes):
         pasted = _decode(pasted[: 2 * LIMIT])
     text = pasted[:LIMIT]
-    if text.count("\n") > 4 and "content-type:" in text.lower() and _MESSAGE.search(text[:4096]):
+    if (
+        text.count("\n") > 4
+        and text.count("\n--") < _MOST_PARTS
+        and "content-type:" in text.lower()
+        and _MESSAGE.search(text[:4096])
+    ):
         text = _report(text) or text
     if _ENTITY.search(text):
         text = html.unescape(text)

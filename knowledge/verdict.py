@@ -20,22 +20,9 @@ from knowledge.mentions import Mention, bare_reply, mentions
 _WRAPPERS = frozenset({"4.4.0", "4.7.0", "4.4.101", "4.4.395", "4.4.7", "5.4.7", "5.4.300"})
 _PURE_WRAPPERS = frozenset({"4.4.0", "4.4.101", "4.4.395"})
 _VAGUE = _WRAPPERS | frozenset(
-    {
-        "4.0.0",
-        "5.0.0",
-        "4.3.0",
-        "5.3.0",
-        "4.4.1",
-        "5.4.0",
-        "5.4.1",
-        "4.4.2",
-        "5.4.2",
-        "4.4.3",
-        "5.4.3",
-        "4.4.4",
-        "5.4.4",
-    }
-    | {"4.2.1", "4.7.4", "5.7.4", "4.7.5", "5.7.5", "5.7.0", "4.7.3", "5.7.3", "4.1.2", "5.1.2", "5.6.7", "5.4.310"}
+    {"4.0.0", "5.0.0", "4.3.0", "5.3.0", "4.4.1", "5.4.1", "4.4.2", "5.4.2", "4.4.3", "5.4.3", "4.4.4", "5.4.4"}
+    | {"4.1.2", "5.1.2", "4.2.1", "5.4.0", "5.4.310", "5.6.7", "5.7.0", "4.7.3", "5.7.3", "4.7.4", "5.7.4", "4.7.5"}
+    | {"5.7.5"}
 )
 """Codes that several different errors share: the words decide, where there are any."""
 
@@ -47,10 +34,12 @@ _EXPIRED = re.compile(
     r"message expired|queue\.expired|status=expired|delivery time expired|retry time(?:out)? exceeded"
     r"|expired, returned to sender|could not be delivered for [0-9]{1,3} days"
 )
-_SAID = re.compile(r"\] said: ([245][0-9]{2})[ -](?!#?[245]\.[0-9])")
-"""A server's answer in Postfix's words, without an enhanced code: whatever it says, the session stood."""
+_SAID = re.compile(r"\](?: said)?: ([245][0-9]{2})[ -](?!#?[245]\.[0-9])")
+"""A server's answer in Postfix's or Exim's words, without an enhanced code: whatever it says, the session stood."""
 _DEEPEST = 4
-_WAITED_OUT = re.compile(r"5\.4\.31[2-9]|5\.7\.32[0-9]|5\.4\.300|5\.4\.8|[45]\.4\.7")
+_INNER_LIMIT = 4096
+_WAITED_OUT = re.compile(r"5\.4\.31[2-9]|5\.7\.32[0-9]|5\.4\.300|5\.4\.[78]")
+"""Permanent codes that are given only when the time is up."""
 
 
 class Verdict(NamedTuple):
@@ -75,11 +64,14 @@ def judge(text: str, low: str) -> Verdict:
 
 def expired(low: str, verdict: Verdict) -> bool:
     """Did the message wait out its lifetime? A delay notice says that it still waits."""
+    if "action: delayed" in low:
+        return False
     reported = verdict.reported
-    if reported is not None and _WAITED_OUT.fullmatch(reported.code):
-        if reported.code == "5.7.5" or reported.code.endswith(".4.7"):
-            return reported.reply is not None and reported.reply[0] == "5"
-        return True
+    if reported is not None:
+        gave_up = reported.code == "4.4.7" and (reported.reply or "").startswith("5")
+        policy = reported.code == "5.7.5" and "mta-sts" in low
+        if gave_up or policy or _WAITED_OUT.fullmatch(reported.code):
+            return True
     return _EXPIRED.search(low) is not None
 
 
@@ -88,8 +80,11 @@ def _by_family(found: list[Mention], low: str) -> Verdict | None:
     if not ours:
         return None
     chosen = next((m for m in ours if m.code[0] == "5"), ours[0])
-    words = hit(low[chosen.start :]) or hit(low)
-    return Verdict(family_of(chosen.code), chosen, words, chosen.start, chosen.end, chosen.reply)
+    code = family_of(chosen.code)
+    after = hit(low[chosen.start :])
+    words = after.moved(chosen.start) if after is not None else hit(low)
+    fitting = words if words is not None and (words.code == code or code == "4.4.317") else None
+    return Verdict(code, chosen, fitting, chosen.start, chosen.end, chosen.reply)
 
 
 def _judge_part(text: str, low: str, found: list[Mention], depth: int) -> Verdict | None:
@@ -97,16 +92,24 @@ def _judge_part(text: str, low: str, found: list[Mention], depth: int) -> Verdic
     opened = _open(text, low, found, depth)
     if opened is not None:
         return opened
-    definite = next((m for m in found if m.code not in _VAGUE), None)
+    definite = _definite(found)
     words = hit(low)
     if definite is None and (words is None or not words.firm) and (said := _SAID.search(low)) is not None:
         return Verdict(said[1], None, None, said.start(1), said.end(1), said[1])
+    if words is not None and words.cause is None and not is_family(words.code) and not found:
+        return _by_reply(text) or _by_words(words, None)
     if words is not None and (definite is None or (words.firm and not _later(definite, words, low))):
         return _by_words(words, definite or _beside(found))
     chosen = definite or next((m for m in found if m.code not in _WRAPPERS), None) or next(iter(found), None)
     if chosen is not None:
         return Verdict(chosen.code, chosen, None, chosen.start, chosen.end, chosen.reply)
     return _by_expiry(low)
+
+
+def _definite(found: list[Mention]) -> Mention | None:
+    """The first definite code; one with detail 0 ("undefined", often a report's summary) only if there is no other."""
+    definite = [m for m in found if m.code not in _VAGUE]
+    return next((m for m in definite if not m.code.endswith(".0")), None) or next(iter(definite), None)
 
 
 def _later(definite: Mention, words: Hit, low: str) -> bool:
@@ -133,18 +136,18 @@ def _open(text: str, low: str, found: list[Mention], depth: int) -> Verdict | No
     if wrapper is None or (found and found[0].start > wrapper.start()):
         return None
     at = wrapper.end()
-    inner = [Mention(m.start - at, m.end - at, m.reply, m.code) for m in found if m.start >= at]
-    verdict = _judge_part(text[at:], low[at:], inner, depth + 1) or _by_reply(text[at:])
+    inner = [m.moved(-at) for m in found if at <= m.start < at + _INNER_LIMIT]
+    text, low = text[at : at + _INNER_LIMIT], low[at : at + _INNER_LIMIT]
+    verdict = _judge_part(text, low, inner, depth + 1) or _by_reply(text)
     empty = verdict is None or (verdict.hit is None and verdict.code in _PURE_WRAPPERS)
     return None if empty or verdict is None else _moved(verdict, at)
 
 
 def _moved(verdict: Verdict, by: int) -> Verdict:
     """The same verdict, its places counted from the start of the whole text."""
-    m, h = verdict.reported, verdict.hit
     return verdict._replace(
-        reported=m and m._replace(start=m.start + by, end=m.end + by),
-        hit=h and h._replace(start=h.start + by, end=h.end + by),
+        reported=verdict.reported and verdict.reported.moved(by),
+        hit=verdict.hit and verdict.hit.moved(by),
         start=verdict.start + by,
         end=verdict.end + by,
     )
