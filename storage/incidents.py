@@ -7,7 +7,7 @@ its incident, so the same transition can't be written twice. Nothing here decide
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,17 +28,19 @@ _INSERT = """INSERT INTO incidents (connector_id, code, state, severity, opened_
 _APPEND = """INSERT INTO incident_events (incident_id, revision, at, kind, actor, data)
     SELECT id, revision, ?, ?, ?, ? FROM incidents WHERE id = ?"""
 _NEXT_REVISION = "UPDATE incidents SET revision = revision + 1, updated_at = ? WHERE id = ?"
-_EVENTS = """SELECT * FROM (SELECT * FROM incident_events WHERE incident_id = ? ORDER BY revision DESC LIMIT ?)
-    ORDER BY revision"""
-_EVENTS_OF_KIND = "SELECT * FROM incident_events WHERE incident_id = ? AND kind = ? ORDER BY revision"
-_FIRST_EVENT = "SELECT * FROM incident_events WHERE incident_id = ? ORDER BY revision LIMIT 1"
+_EVENTS = """SELECT * FROM (SELECT * FROM incident_events WHERE incident_id = ? AND kind IS NOT ?
+    ORDER BY revision DESC LIMIT ?) ORDER BY revision"""
+_EVIDENCE = """SELECT json_extract(data, '$.evidence') AS evidence FROM incident_events
+    WHERE incident_id = ? AND json_type(data, '$.evidence') = 'object' ORDER BY revision DESC LIMIT 1"""
 _EVENT = "SELECT * FROM incident_events WHERE id = ?"
 _STUCK = """SELECT DISTINCT connector_id FROM queued_messages AS m
-    WHERE status = 'queued' AND connector_id IS NOT NULL AND received_at <= ?
-        AND (code IS NOT NULL OR reason IS NOT NULL)
+    JOIN connectors AS c ON c.id = m.connector_id AND c.enabled = 1 AND c.missing_since IS NULL
+    WHERE status = 'queued' AND received_at <= ? AND (code IS NOT NULL OR reason IS NOT NULL)
         AND NOT EXISTS (SELECT 1 FROM incidents AS i WHERE i.connector_id = m.connector_id AND i.state <> 'resolved'
             AND i.code = ifnull(m.code, ?))
     ORDER BY connector_id"""
+_RETIRED = """SELECT DISTINCT i.connector_id FROM incidents AS i JOIN connectors AS c ON c.id = i.connector_id
+    WHERE i.state NOT IN ('resolved', 'fixing', 'verifying') AND (c.enabled = 0 OR c.missing_since IS NOT NULL)"""
 _WAITING = """SELECT i.connector_id, i.severity, i.escalated, count(*) AS waiting, min(m.received_at) AS oldest,
         min(m.expires_at) AS first_expiry
     FROM incidents AS i JOIN queued_messages AS m ON m.connector_id = i.connector_id AND m.status = 'queued'
@@ -127,19 +129,14 @@ def event(db: Database, event_id: int) -> IncidentEvent | None:
     return next((_event(row) for row in db.query(_EVENT, (event_id,))), None)
 
 
-def events(db: Database, incident_id: int, limit: int = 200) -> list[IncidentEvent]:
-    """The newest `limit` lines of a timeline, oldest of them first."""
-    return [_event(row) for row in db.query(_EVENTS, (incident_id, limit))]
+def events(db: Database, incident_id: int, limit: int = 200, without: str | None = None) -> list[IncidentEvent]:
+    """The newest `limit` lines of a timeline, oldest of them first; `without` leaves out one kind."""
+    return [_event(row) for row in db.query(_EVENTS, (incident_id, without, limit))]
 
 
-def first_event(db: Database, incident_id: int) -> IncidentEvent | None:
-    """How it began."""
-    return next((_event(row) for row in db.query(_FIRST_EVENT, (incident_id,))), None)
-
-
-def events_of_kind(db: Database, incident_id: int, kind: str) -> list[IncidentEvent]:
-    """The lines of one kind, oldest first."""
-    return [_event(row) for row in db.query(_EVENTS_OF_KIND, (incident_id, kind))]
+def last_evidence(db: Database, incident_id: int) -> Mapping[str, Any]:
+    """The evidence that was told last: the object `evidence` in the newest event that has one."""
+    return next((json.loads(row["evidence"]) for row in db.query(_EVIDENCE, (incident_id,))), {})
 
 
 def stuck(db: Database, before: datetime, nameless: str) -> list[int]:
@@ -148,6 +145,11 @@ def stuck(db: Database, before: datetime, nameless: str) -> list[int]:
     `nameless`: the code under which mail with a reason but without a code is kept.
     """
     return [row["connector_id"] for row in db.query(_STUCK, (to_ms(before), nameless))]
+
+
+def at_retired_connectors(db: Database) -> list[int]:
+    """Connectors that are off or no longer listed but still have an open incident."""
+    return [row["connector_id"] for row in db.query(_RETIRED)]
 
 
 def waiting(db: Database) -> list[Waiting]:

@@ -40,6 +40,9 @@ _COUNTS = "SELECT state, count(*) AS n FROM outbox GROUP BY state"
 _DEAD_ONES = "SELECT * FROM outbox WHERE state = 'dead' ORDER BY id DESC LIMIT ?"
 _RECENT = "SELECT * FROM outbox ORDER BY id DESC LIMIT ?"
 _CLAMP = """UPDATE outbox SET next_at = ? WHERE state IN ('pending', 'sending') AND next_at > ?"""
+_REVIVE = """UPDATE outbox SET state = 'pending', next_at = ? WHERE id IN
+    (SELECT max(o.id) FROM outbox AS o JOIN incidents AS i ON i.id = o.incident_id AND i.channel = o.channel
+        WHERE o.kind = 'root' AND o.state = 'dead' AND i.state <> 'resolved' AND i.ts IS NULL GROUP BY o.incident_id)"""
 _PRUNE = "DELETE FROM outbox WHERE state = 'sent' AND sent_at < ?"
 
 
@@ -130,6 +133,11 @@ def recent(db: Database, limit: int) -> list[OutboxItem]:
 def clamp(db: Database, latest: datetime) -> int:
     """No unfinished row waits longer than until `latest`: the cure for a clock that jumped back. How many did."""
     return db.execute(_CLAMP, (to_ms(latest), to_ms(latest))).rowcount
+
+
+def revive(db: Database, now: datetime) -> int:
+    """Try the dead message of every open incident that has none once more; how many there are."""
+    return db.execute(_REVIVE, (to_ms(now),)).rowcount
 
 
 def prune(db: Database, before: datetime) -> int:

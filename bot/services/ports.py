@@ -25,11 +25,12 @@ class Permanent(DeliveryError):
 
 
 class RetryLater(DeliveryError):
-    """Not posted."""
+    """Not posted. `everywhere`: the limit holds for the whole workspace, so every channel waits."""
 
-    def __init__(self, reason: str, seconds: float | None = None) -> None:
+    def __init__(self, reason: str, seconds: float | None = None, *, everywhere: bool = False) -> None:
         super().__init__(reason)
         self.seconds = seconds
+        self.everywhere = everywhere
 
 
 class Ambiguous(DeliveryError):

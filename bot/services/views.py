@@ -9,17 +9,17 @@ from datetime import datetime
 from sqlite_utils import Database
 
 from bot.core.capabilities import Capability
+from bot.core.events import EventKind
 from bot.core.evidence import differences, disagreement, first_bad, folded, run_of
 from bot.core.forecast import plain_span
 from bot.core.policy import Policy
 from bot.core.views import ConnectorView, IncidentView, StatusView
+from bot.services.triage import RUN_LENGTH, mail_flows
 from storage import connectors, incidents, messages, outbox, probes, syncs
-from storage.records import Connector, Incident, OutboxItem, ProbeRecord, QueueSummary, SyncRun
+from storage.records import Incident, OutboxItem, QueueSummary, SyncRun
 
 Capabilities = Mapping[str, frozenset[Capability]]
 
-LOOK_BACK = 60
-"""So many probes are searched for the beginning of a run of failures."""
 DEAD_SHOWN = 10
 
 
@@ -31,13 +31,14 @@ def incident_view(
     if incident is None:
         return None
     previous = incidents.get(db, incident.previous_id) if incident.previous_id else None
-    timeline = tuple(incidents.events(db, incident_id))
+    timeline = tuple(incidents.events(db, incident_id, without=EventKind.EVIDENCE))
     connector = connectors.get(db, incident.connector_id) if incident.connector_id else None
     if connector is None:
         return IncidentView(
             incident=incident, connector=None, queue=QueueSummary(), now=now, events=timeline, previous=previous
         )
-    seen = probes.recent(db, connector.id, LOOK_BACK)
+    seen = probes.recent(db, connector.id, RUN_LENGTH)
+    run = run_of(seen)
     queue = folded(messages.summary(db, connector.id))
     bad = first_bad(seen)
     good = probes.last_good(db, connector.id, before_id=bad.id if bad else None)
@@ -51,18 +52,12 @@ def incident_view(
         last_good=good,
         events=timeline,
         previous=previous,
-        disagreement=disagreement(queue, run_of(seen), flows=flows(db, connector, seen)),
+        disagreement=disagreement(queue, run, flows=mail_flows(db, connector.id, run)),
         differences=differences(good, bad),
         capabilities=capabilities.get(connector.backend, frozenset()),
         queue_read_at=read_at,
         queue_stale=read_at is not None and now - read_at > policy.stale_after,
     )
-
-
-def flows(db: Database, connector: Connector, newest_first: list[ProbeRecord]) -> bool:
-    """Did mail leave through a connector since the first failure of its present run of failing probes?"""
-    since = run_of(newest_first).first_failure_at
-    return since is not None and messages.left_since(db, connector.id, since) > 0
 
 
 def connector_views(db: Database, now: datetime) -> list[ConnectorView]:

@@ -1,0 +1,62 @@
+"""The monitor's own incident: "we are blind". At most one is open; meanwhile probes open nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlite_utils import Database
+
+from bot.core.events import EventKind
+from bot.services.timeline import record_event
+from storage import incidents
+from storage.records import Incident, IncidentState, Severity
+
+BLIND = "blind"
+"""The code of the incident."""
+SEEING = "seeing again"
+"""Its resolution."""
+
+
+def blind_incident(db: Database) -> Incident | None:
+    """The open one, if we are blind."""
+    return next((i for i in incidents.open_at(db, None) if i.code == BLIND), None)
+
+
+def tell_blind(db: Database, now: datetime, channel: str, *, seen: str, connector_ids: Sequence[int]) -> Incident:
+    """Open it, unless it is open. `seen`: the code that everything turned to, or "egress"."""
+    known = blind_incident(db)
+    if known is not None:
+        return known
+    previous = incidents.last_resolved(db, None, BLIND)
+    new = incidents.insert(
+        db,
+        connector_id=None,
+        code=BLIND,
+        severity=Severity.CRITICAL,
+        now=now,
+        first_failure_at=now,
+        channel=channel,
+        previous_id=previous.id if previous else None,
+    )
+    evidence = {"by": ["probe"], "seen": seen, "connectors": list(connector_ids)}
+    return record_event(
+        db, new.id, EventKind.OPENED, now=now, data={"code": BLIND, "by": "probe", "evidence": evidence}
+    )
+
+
+def tell_seeing(db: Database, now: datetime) -> Incident | None:
+    """Resolve it; None: it was not open."""
+    known = blind_incident(db)
+    if known is None:
+        return None
+    return record_event(
+        db,
+        known.id,
+        EventKind.RESOLVED,
+        now=now,
+        data={"reason": SEEING},
+        state=IncidentState.RESOLVED,
+        resolved_at=now,
+        resolution=SEEING,
+    )

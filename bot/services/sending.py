@@ -1,0 +1,82 @@
+"""The transactions of delivery: which row comes first, and what each outcome means for it and for its incident."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from sqlite_utils import Database
+
+from bot.core.views import IncidentView
+from bot.services.ports import Poster
+from storage import incidents, outbox
+from storage.records import OutboxItem, OutboxKind, OutboxState
+
+_UNFINISHED = (OutboxState.PENDING, OutboxState.SENDING)
+
+
+def first_needed(db: Database, head: OutboxItem, now: datetime) -> OutboxItem | None:
+    """The row to handle for this head of a channel: itself, or the message of its incident if a reply lacks that.
+
+    None: nothing is left to do (it was settled meanwhile, or it can never be sent and is dead now).
+    """
+    item = outbox.get(db, head.id)
+    if item is None or item.state not in _UNFINISHED:
+        return None
+    incident = incidents.get(db, item.incident_id)
+    if item.kind is OutboxKind.ROOT or incident is None or incident.ts is not None:
+        return item
+    roots = outbox.roots(db, item.incident_id, item.channel)
+    waiting = next((root for root in roots if root.state in _UNFINISHED), None)
+    if waiting is not None:
+        return waiting
+    last = next((root for root in reversed(roots) if root.state is OutboxState.SENT), None)
+    if last is None:
+        outbox.bury(db, item.id, "the incident's own message could not be posted")
+        return None
+    outbox.renew(db, last.id, now, None)
+    return outbox.get(db, last.id)
+
+
+def with_event(db: Database, view: IncidentView, item: OutboxItem) -> IncidentView:
+    """The view with the event that this row tells, however long the timeline has become."""
+    if item.event_id is None or any(line.id == item.event_id for line in view.events):
+        return view
+    line = incidents.event(db, item.event_id)
+    return replace(view, events=(line, *view.events)) if line else view
+
+
+def is_redraw(item: OutboxItem, view: IncidentView) -> bool:
+    """Does it draw a message that is there already? That may be repeated without harm."""
+    return item.kind is OutboxKind.ROOT and view.incident.ts is not None
+
+
+async def transmit(poster: Poster, item: OutboxItem, view: IncidentView) -> str | None:
+    """Hand it to Slack: the present state of the incident, as a new message or into the one that is there."""
+    if is_redraw(item, view):
+        await poster.redraw(item, view)
+        return view.incident.ts
+    return await poster.post(item, view)
+
+
+def delivered(db: Database, item: OutboxItem, view: IncidentView, ts: str | None, now: datetime) -> None:
+    """It is in Slack. An incident's own message is remembered, and redraws that it makes needless are settled."""
+    outbox.sent(db, item.id, now, ts)
+    if item.kind is OutboxKind.ROOT:
+        incidents.change(db, item.incident_id, ts=ts)
+        outbox.settle(db, item, view.incident.revision, now, ts)
+
+
+def start_anew(db: Database, item: OutboxItem, now: datetime, error: str) -> None:
+    """The incident's message is gone from Slack: it is posted again, and then this row."""
+    incidents.change(db, item.incident_id, ts=None)
+    outbox.renew(db, item.id, now, error)
+
+
+def give_up(db: Database, item: OutboxItem, fallback: str | None, now: datetime, error: str) -> None:
+    """This channel will never take it: the whole incident goes on in the fallback channel, or the row is dead."""
+    if fallback is None or fallback == item.channel:
+        outbox.bury(db, item.id, error)
+        return
+    outbox.move(db, item, fallback, now, error)
+    incidents.change(db, item.incident_id, channel=fallback, ts=None)

@@ -1,0 +1,142 @@
+"""Reading the mail systems: what they list becomes what we know, and what that changes is triaged with it.
+
+Promises: a read is taken over whole, in one transaction with its consequences, or not at all; a mail system that can't
+be read keeps its last known figures, its failure is recorded, and the others are read all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from functools import lru_cache
+
+from sqlite_utils import Database
+
+from bot.backends.ports import Backend, BackendError, Snapshot, Unreachable
+from bot.core.assignment import assigner
+from bot.core.clock import Clock
+from bot.core.policy import Policy
+from bot.services.monitor import blind_incident
+from bot.services.triage import due_for_triage, triage_connector
+from knowledge.diagnose import diagnose
+from storage import connectors, domains, incidents, messages, syncs
+from storage.connection import Store
+from storage.records import Connector, MessageFacts, QueueSummary, SyncCounts
+
+LOG = logging.getLogger(__name__)
+
+DEADLINE = 120.0
+"""Seconds for one read of one mail system."""
+
+Counts = dict[str, SyncCounts]
+
+
+class Syncing:
+    """Reads the mail systems: one of them (`sync`), or all (`tick`)."""
+
+    def __init__(
+        self,
+        store: Store,
+        backends: Mapping[str, Backend],
+        policy: Policy,
+        clock: Clock,
+        *,
+        default_channel: str,
+    ) -> None:
+        self._store = store
+        self._backends = backends
+        self._policy = policy
+        self._clock = clock
+        self._default_channel = default_channel
+        self._reading = {name: asyncio.Lock() for name in backends}
+
+    async def sync(self, name: str) -> Counts:
+        """Read one mail system now.
+
+        1. Note that the read begins. 2. Ask for everything. 3. Take it over, triage what it changed and note the end,
+        in one transaction. A failure is noted too, and raised as BackendError. KeyError: there is no such system.
+        """
+        backend = self._backends[name]
+        async with self._reading[name]:
+            now = self._clock()
+            run = await self._store.write(lambda db: syncs.begin(db, name, now))
+            try:
+                snapshot = await self._read(backend)
+                return await self._store.write(lambda db: self._take_over(db, name, run, snapshot))
+            except Exception as error:
+                await self._note_failure(run, error)
+                raise
+
+    async def tick(self) -> None:
+        """Read all of them, side by side. Failures are in the log and in the status; the next tick tries again."""
+        outcomes = await asyncio.gather(*(self.sync(name) for name in self._backends), return_exceptions=True)
+        for name, outcome in zip(self._backends, outcomes, strict=True):
+            if isinstance(outcome, BackendError):
+                LOG.warning("mail system %s could not be read: %s", name, outcome)
+            elif isinstance(outcome, Exception):
+                LOG.error("mail system %s could not be taken over", name, exc_info=outcome)
+
+    async def _read(self, backend: Backend) -> Snapshot:
+        try:
+            async with asyncio.timeout(DEADLINE):
+                snapshot = await backend.snapshot()
+        except TimeoutError as error:
+            raise Unreachable(f"it did not answer within {DEADLINE:.0f} s") from error
+        if snapshot.messages is None:
+            return snapshot
+        return replace(snapshot, messages=await asyncio.to_thread(_with_codes, snapshot.messages))
+
+    async def _note_failure(self, run: int, error: Exception) -> None:
+        now, line = self._clock(), " ".join(str(error).split())[:300] or type(error).__name__
+        await self._store.write(lambda db: syncs.finish(db, run, now, {}, line))
+
+    def _take_over(self, db: Database, name: str, run: int, snapshot: Snapshot) -> Counts:
+        now = self._clock()
+        before = messages.summaries(db)
+        counts = _store(db, name, snapshot, now)
+        syncs.finish(db, run, now, {f"{part}_{key}": n for part, c in counts.items() for key, n in asdict(c).items()})
+        blind = blind_incident(db) is not None
+        for connector_id in touched(db, before, self._policy, now):
+            triage_connector(db, connector_id, self._policy, now, default_channel=self._default_channel, blind=blind)
+        return counts
+
+
+def touched(db: Database, before: Mapping[int | None, QueueSummary], policy: Policy, now: datetime) -> list[int]:
+    """Whom to look at after a change: another queue than `before`, an open incident, or mail that is stuck."""
+    after = messages.summaries(db)
+    changed = {c for c in before.keys() | after.keys() if c is not None and before.get(c) != after.get(c)}
+    suspects = {i.connector_id for i in incidents.open_everywhere(db) if i.connector_id is not None}
+    return sorted(changed | suspects | set(due_for_triage(db, policy, now)))
+
+
+def _store(db: Database, name: str, snapshot: Snapshot, now: datetime) -> Counts:
+    counts: Counts = {}
+    if snapshot.connectors is not None:
+        counts["connectors"] = connectors.sync(db, name, snapshot.connectors, now, complete=True)
+    if snapshot.domains is not None:
+        counts["domains"] = domains.sync(db, name, snapshot.domains, now, complete=True)
+    if snapshot.messages is not None:
+        rows = _assigned(db, name, snapshot.messages)
+        counts["messages"] = messages.sync(db, name, rows, now, complete=True)
+    return counts
+
+
+def _assigned(db: Database, name: str, facts: Iterable[MessageFacts]) -> list[tuple[MessageFacts, int | None]]:
+    """Each message with the connector that carries it: as the mail system says, else as we find."""
+    mine: list[Connector] = [c for c in connectors.every(db) if c.backend == name]
+    by_key = {c.key: c.id for c in mine}
+    find = assigner(mine, domains.every(db, name))
+    return [(m, by_key[m.connector_key] if m.connector_key in by_key else find(m)) for m in facts]
+
+
+def _with_codes(facts: Iterable[MessageFacts]) -> list[MessageFacts]:
+    return [replace(m, code=_code(m.reason)) if m.code is None and m.reason else m for m in facts]
+
+
+@lru_cache(maxsize=4096)
+def _code(reason: str) -> str | None:
+    """The code that a deferral reason means. Reasons repeat: thousands of messages wait for the same one."""
+    return diagnose(reason).code

@@ -1,0 +1,94 @@
+"""What time alone brings: mail that is stuck by now, escalation marks that pass, queue samples, and forgetting."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlite_utils import Database
+
+from bot.core.alerts import critical_reason, passed_marks
+from bot.core.clock import Clock
+from bot.core.policy import Policy
+from bot.services.monitor import blind_incident
+from bot.services.triage import due_for_triage, triage_connector
+from storage import inbox, incidents, messages, outbox, probes, syncs
+from storage.connection import Store
+from storage.incidents import Waiting
+from storage.records import CodeCount, Severity
+
+SAMPLE_EVERY = timedelta(minutes=5)
+PRUNE_EVERY = timedelta(hours=1)
+KEEP_PROBES = timedelta(days=30)
+KEEP_SAMPLES = timedelta(days=30)
+KEEP_SYNCS = timedelta(days=7)
+KEEP_SENT = timedelta(days=30)
+KEEP_INBOX = timedelta(hours=24)
+KEEP_INCIDENTS = timedelta(days=400)
+
+
+class Upkeep:
+    """One tick, called every minute or so, that does whatever of it is due."""
+
+    def __init__(self, store: Store, policy: Policy, clock: Clock, *, default_channel: str) -> None:
+        self._store = store
+        self._policy = policy
+        self._clock = clock
+        self._default_channel = default_channel
+        self._sampled_at: datetime | None = None
+        self._pruned_at: datetime | None = None
+
+    async def tick(self) -> None:
+        """1. Escalate and open what has become due. 2. Sample queues. 3. Forget what is too old."""
+        now = self._clock()
+        await self._store.write(lambda db: sweep(db, self._policy, now, default_channel=self._default_channel))
+        if _is_due(self._sampled_at, SAMPLE_EVERY, now):
+            await self._store.write(lambda db: sample_queues(db, now))
+            self._sampled_at = now
+        if _is_due(self._pruned_at, PRUNE_EVERY, now):
+            await self._store.write(lambda db: prune(db, now))
+            self._pruned_at = now
+
+
+def sweep(db: Database, policy: Policy, now: datetime, *, default_channel: str) -> int:
+    """Triage the connectors that time alone may have changed, and only those; how many there were."""
+    due = set(due_for_triage(db, policy, now)) | set(incidents.at_retired_connectors(db))
+    due |= {w.connector_id for w in incidents.waiting(db) if may_be_told_louder(w, policy, now)}
+    blind = blind_incident(db) is not None
+    for connector_id in sorted(due):
+        triage_connector(db, connector_id, policy, now, default_channel=default_channel, blind=blind)
+    return len(due)
+
+
+def may_be_told_louder(waiting: Waiting, policy: Policy, now: datetime) -> bool:
+    """Can more marks have passed than were told, or can it have become critical? Triage then looks closely."""
+    everything = CodeCount(
+        code=None,
+        count=waiting.waiting,
+        oldest_received_at=waiting.oldest_received_at,
+        first_expiry_at=waiting.first_expiry_at,
+    )
+    if waiting.severity is Severity.WARNING and critical_reason(everything, policy, now):
+        return True
+    return len(passed_marks(everything, policy, now)) > waiting.escalated
+
+
+def sample_queues(db: Database, now: datetime) -> None:
+    """Note how much waits at each connector where something does."""
+    for connector_id in messages.summaries(db):
+        if connector_id is not None:
+            messages.sample(db, connector_id, now)
+
+
+def prune(db: Database, now: datetime) -> None:
+    """Forget what nobody looks at any more. Whatever is open, waits or is owed stays."""
+    probes.prune(db, now - KEEP_PROBES)
+    messages.prune(db, now - KEEP_SAMPLES)
+    syncs.prune(db, now - KEEP_SYNCS)
+    outbox.prune(db, now - KEEP_SENT)
+    inbox.prune(db, now - KEEP_INBOX)
+    incidents.prune(db, now - KEEP_INCIDENTS)
+
+
+def _is_due(last: datetime | None, every: timedelta, now: datetime) -> bool:
+    """Also when the clock was set back: then the last time lies ahead."""
+    return last is None or abs(now - last) >= every
