@@ -83,7 +83,7 @@ def _by_family(found: list[Mention], low: str) -> Verdict | None:
     code = family_of(chosen.code)
     after = hit(low[chosen.start :])
     words = after.moved(chosen.start) if after is not None else hit(low)
-    fitting = words if words is not None and (words.code == code or code == "4.4.317") else None
+    fitting = words if words is not None and code in (words.code, "4.4.317") else None
     return Verdict(code, chosen, fitting, chosen.start, chosen.end, chosen.reply)
 
 
