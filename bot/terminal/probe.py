@@ -1,0 +1,131 @@
+"""A probe's result for people at a terminal: a tree of targets, their phases with times, the certificate, the verdict.
+
+Promises: says everything in words and marks, so that it reads without colour and at 80 columns; foreign text is drawn
+as text, never as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from bot.core.probe_result import PHASES, ProbeResult, TargetResult, TlsFacts
+from knowledge.classify import Cause, Stage
+
+GOOD, BAD, NOTE = "✓", "✗", "!"
+NAMES_SHOWN = 6
+
+
+@contextmanager
+def progress_line(*, enabled: bool = True) -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says what the probe is at; gone at the end. Silent unless stderr is a terminal."""
+    console = Console(stderr=True)
+    if not (enabled and console.is_terminal):
+        yield lambda _: None
+        return
+    with console.status("probing …") as status:
+        yield lambda text: status.update(escape(text))
+
+
+def render_probe(result: ProbeResult, title: str | None = None) -> RenderableType:
+    """The whole result; the last line is the verdict."""
+    tree = Tree(Text.assemble((title or "Probe", "bold"), (", as seen from this machine", "dim")))
+    for target in result.targets:
+        tree.add(_target(target))
+    return Group(tree, _verdict(result))
+
+
+def _verdict(result: ProbeResult) -> Text:
+    """One line: would mail flow, and if not, why."""
+    took = f"({_time(result.elapsed_ms)})"
+    if result.status:
+        return Text(f"{BAD} {result.status}: {_words(result.cause)} {took}", style="bold red")
+    if result.nothing_probed:
+        return Text(f"{NOTE} Nothing was probed: the connector names no single server {took}", style="yellow")
+    if result.degraded:
+        return Text(f"{NOTE} Mail would flow, but not by every server {took}", style="bold yellow")
+    return Text(f"{GOOD} Mail would flow {took}", style="bold green")
+
+
+def _target(target: TargetResult) -> Group:
+    """One target: a headline, its phases, and what there is to say."""
+    parts: list[RenderableType] = [_headline(target), _phases(target)]
+    if target.banner:
+        parts.append(Text(f"banner: {target.banner}", style="dim"))
+    if target.detail:
+        parts.append(Text(f"says: {target.detail}"))
+    others = [_words(c) for c in target.causes if c is not target.cause]
+    if others:
+        parts.append(Text(f"also: {', '.join(others)}", style="red"))
+    if target.warnings:
+        parts.append(Text(f"{NOTE} {', '.join(map(_words, target.warnings))}", style="yellow"))
+    if target.tls:
+        parts.append(_certificate(target.tls))
+    return Group(*parts)
+
+
+def _headline(target: TargetResult) -> Text:
+    """Which one, and how it is."""
+    where = target.host if target.ip in (None, target.host) else f"{target.host} [{target.ip}]"
+    if target.skipped:
+        return Text(f"{NOTE} {where} port {target.port}: left out", style="yellow")
+    if target.ok:
+        return Text(f"{GOOD} {where} port {target.port}", style="green")
+    return Text(f"{BAD} {where} port {target.port}: {target.code} {_words(target.cause)}", style="bold red")
+
+
+def _phases(target: TargetResult) -> Text:
+    """Each phase that was entered with its time; the one where it failed is marked."""
+    line = Text()
+    for phase in PHASES:
+        failed = not target.ok and phase is target.stage
+        if phase not in target.timings and not failed:
+            continue
+        took = f" {_time(target.timings[phase])}" if phase in target.timings else ""
+        line.append("  " if line else "")
+        line.append(f"{phase}{took}{' ' + BAD if failed else ''}", style="red" if failed else "")
+    return line or Text(f"{Stage.DNS} not asked", style="dim")
+
+
+def _certificate(tls: TlsFacts) -> Panel:
+    """The certificate box."""
+    until = f"{tls.not_after:%Y-%m-%d %H:%M} UTC ({_left(tls.days_left or 0)})" if tls.not_after else "unknown"
+    names = ", ".join(tls.san[:NAMES_SHOWN]) + (
+        f" and {len(tls.san) - NAMES_SHOWN} more" * (len(tls.san) > NAMES_SHOWN)
+    )
+    rows = (
+        ("subject", tls.subject or "unknown"),
+        ("issuer", tls.issuer or "unknown"),
+        ("names", names or "none"),
+        ("valid until", until),
+        ("session", f"{tls.version} {tls.cipher}"),
+        ("verified", f"{GOOD} yes" if tls.verified else f"{BAD} {tls.verify_error}"),
+    )
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for label, value in rows:
+        grid.add_row(label, Text(value))
+    return Panel(grid, title="certificate", title_align="left", expand=False, border_style="dim")
+
+
+def _left(days: int) -> str:
+    """How long a certificate still holds."""
+    return f"{days} days left" if days >= 0 else "expired"
+
+
+def _time(ms: float) -> str:
+    """A duration in at most six characters."""
+    return f"{ms / 1000:.1f}s" if ms >= 1000 else f"{ms:.0f}ms" if ms >= 10 else f"{ms:.1f}ms"
+
+
+def _words(cause: Cause | None) -> str:
+    """A cause's name as words."""
+    return cause.replace("_", " ") if cause else ""
