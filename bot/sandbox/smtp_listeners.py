@@ -99,7 +99,7 @@ class Serving(Listener):
 
 def _bound(ip: str, port: int) -> socket.socket:
     """A TCP socket bound to this address."""
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((ip, port))

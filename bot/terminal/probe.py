@@ -17,7 +17,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from bot.core.probe_result import PHASES, ProbeResult, TargetResult, TlsFacts
-from knowledge.classify import Cause, Stage
+from knowledge.classify import Cause
 
 GOOD, BAD, NOTE = "✓", "✗", "!"
 NAMES_SHOWN = 6
@@ -81,17 +81,15 @@ def _headline(target: TargetResult) -> Text:
     return Text(f"{BAD} {where} port {target.port}: {target.code} {_words(target.cause)}", style="bold red")
 
 
-def _phases(target: TargetResult) -> Text:
-    """Each phase that was entered with its time; the one where it failed is marked."""
-    line = Text()
-    for phase in PHASES:
-        failed = not target.ok and phase is target.stage
-        if phase not in target.timings and not failed:
-            continue
-        took = f" {_time(target.timings[phase])}" if phase in target.timings else ""
-        line.append("  " if line else "")
-        line.append(f"{phase}{took}{' ' + BAD if failed else ''}", style="red" if failed else "")
-    return line or Text(f"{Stage.DNS} not asked", style="dim")
+def _phases(target: TargetResult) -> Table:
+    """Each phase that was entered with its time below; the one where it failed is marked."""
+    failed = None if target.ok else target.stage
+    shown = [phase for phase in PHASES if phase in target.timings or phase is failed]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    marks = [Text(f"{phase} {BAD}", style="red") if phase is failed else Text(phase, style="dim") for phase in shown]
+    grid.add_row(*marks)
+    grid.add_row(*(_time(target.timings[phase]) if phase in target.timings else "" for phase in shown))
+    return grid
 
 
 def _certificate(tls: TlsFacts) -> Panel:
