@@ -164,7 +164,7 @@ class Store:
     def _set_up_if_needed(self) -> None:
         """Under the lock for a moment; if another process has it, it is probably just doing the same: wait for that."""
         opening.refuse_lost(self._path, self._lock)
-        deadline = time.monotonic() + START_PATIENCE + self._patience
+        deadline = time.monotonic() + self._patience
         while opening.needs_setup(self._path, patience=self._patience):
             if self._lock.take():
                 self._set_up()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -143,7 +144,7 @@ def _declared() -> set[str]:
 
 
 def _check_pages(db: Database, path: Path) -> None:
-    verdict = db.conn.execute("PRAGMA quick_check(1)").fetchone()[0]
+    verdict = " ".join(db.conn.execute("PRAGMA quick_check(1)").fetchone()[0].split())
     if verdict != "ok":
         raise Unusable(f"the database {path} is damaged ({verdict}): restore it from a backup; nothing was deleted")
 
@@ -159,13 +160,12 @@ def _create(path: Path) -> None:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size if path.is_file() or not path.exists() else _not_a_file(path)
+        found = path.stat()
     except FileNotFoundError:
         return 0
-
-
-def _not_a_file(path: Path) -> int:
-    raise Unusable(f"{path} is not a file: name a file in MFI_DATABASE")
+    if not stat.S_ISREG(found.st_mode):
+        raise Unusable(f"{path} is not a file: name a file in MFI_DATABASE")
+    return found.st_size
 
 
 def unusable(error: OSError | sqlite3.Error, path: Path) -> Exception:
