@@ -39,7 +39,7 @@ class Addressing:
 
     async def find(self) -> list[Found]:
         """All hosts at once, then the MX domain's; the order is the order of preference."""
-        jobs = [self._host(text) for text in self.request.hosts]
+        jobs = [self._host(text) for text in dict.fromkeys(self.request.hosts)]
         if self.request.mx_domain:
             jobs.append(self._domain(self.request.mx_domain))
         return [found for group in await asyncio.gather(*jobs) for found in group]

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.utils import CryptographyDeprecationWarning
@@ -28,7 +29,15 @@ NAMES = 100
 SOON = timedelta(days=30)
 SUB_CA_WORDS = ("intermediate", "issuing", "subordinate", "sub ca", "subca")
 
-UNREADABLE = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What parsing a hostile certificate may raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +169,11 @@ def _trust(
             cause = Cause.CERT_SELF_SIGNED if current is leaf else Cause.CERT_UNTRUSTED
             yield _fault(cause, f"ends at {_shown(current.subject)}, which is not trusted")
             return
-        issuer = next((c for c in left if signed_by(current, c)), None)
-        if issuer is None:
+        signers = [c for c in left if signed_by(current, c)]
+        if not signers:
             yield _incomplete(current, leaf, trust)
             return
+        issuer = next((c for c in signers if _in_dates(c, now)), signers[0])
         left.remove(issuer)
         yield from _issuer(issuer, trust, now)
         current = issuer
@@ -179,12 +189,17 @@ def _issuer(issuer: x509.Certificate, trust: TrustStore, now: datetime) -> Itera
     """An intermediate that the server sent: dates, may it sign, strength. A sent root is judged by where it leads."""
     if issuer in trust:
         return
-    if not issuer.not_valid_before_utc <= now <= issuer.not_valid_after_utc:
+    if not _in_dates(issuer, now):
         yield _fault(Cause.CERT_INTERMEDIATE_EXPIRED, f"{_shown(issuer.subject)} is out of its dates")
     if not _may_sign(issuer):
         yield _fault(Cause.CERT_PURPOSE, f"{_shown(issuer.subject)} may not sign certificates")
     if not signed_by(issuer, issuer):
         yield from _strength(issuer)
+
+
+def _in_dates(certificate: x509.Certificate, now: datetime) -> bool:
+    """Is it valid now?"""
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
 
 
 def _may_sign(issuer: x509.Certificate) -> bool:

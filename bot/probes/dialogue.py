@@ -130,14 +130,22 @@ class Dialogue:
         """EHLO, or HELO where EHLO is refused."""
         reply = await self._command(f"EHLO {self._terms.helo_name}")
         if reply.refusal and reply.code != 421:
-            reply = await self._command(f"HELO {self._terms.helo_name}")
-            self._accept(reply, 250)
-            self._found.note(Cause.HELO_ONLY, "EHLO was refused, HELO works")
+            await self._old_hello(reply)
             return
         self._accept(reply, 250)
         self._found.capabilities = capabilities(reply.lines)
         if reply.bare_lf:
             self._found.note(Cause.BARE_LF, "lines of the EHLO reply end with a bare LF")
+
+    async def _old_hello(self, refused: Reply) -> None:
+        """HELO. A peer that hangs up instead of answering had its last word with the refusal."""
+        try:
+            reply = await self._command(f"HELO {self._terms.helo_name}")
+        except Broken as broken:
+            cause = Cause.SMTP_ERROR if broken.cause in (Cause.CLOSED, Cause.RESET) else broken.cause
+            raise Broken(cause, refused.text) from None
+        self._accept(reply, 250)
+        self._found.note(Cause.HELO_ONLY, "EHLO was refused, HELO works")
 
     def _note_slow(self) -> None:
         """Slow is worth a word even if it is within limits."""

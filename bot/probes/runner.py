@@ -75,14 +75,17 @@ class Prober:
         return overall(_forgive_ipv6([job.result() for job in jobs]), deadline.elapsed_ms())
 
     async def egress_open(self, targets: Sequence[tuple[str, int]], timeout: float) -> bool:
-        """Is there a way out at all? True as soon as one (name or address, port) accepts a connection."""
+        """Is there a way out at all? True as soon as one (name or address, port) accepts a connection.
+
+        Also true if there is nobody to ask: then nothing says that we are cut off.
+        """
         deadline = Deadline(timeout)
         attempts = [asyncio.create_task(self._reachable(host, port, deadline)) for host, port in targets]
         try:
             for attempt in asyncio.as_completed(attempts):
                 if await attempt:
                     return True
-            return False
+            return not attempts
         finally:
             for task in attempts:
                 task.cancel()
@@ -144,11 +147,10 @@ class Prober:
     def _terms(self, dial: Dial, request: ProbeRequest, wire: Wire) -> Terms:
         """What this conversation is held to."""
         wanted = _wanted(dial, request)
-        offered = (wanted or "").startswith("*.") or wanted == dial.ip
         return Terms(
             helo_name=self._helo or wire.own_literal(),
             setting=request.tls_setting,
-            sni=_host_name(dial.host) if offered or wanted is None else _host_name(wanted),
+            sni=_host_name(wanted or "") or _host_name(dial.host),
             wanted=Wanted(wanted),
             context=self._context,
             trust=self._trust,
