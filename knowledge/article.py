@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from knowledge.codes import OTHER, parse
 
@@ -89,9 +89,15 @@ class _Checker:
         self.name = name
         self.problems: list[str] = []
         self.lines: dict[str, int] = {}
+        self.heading_lines: dict[str, int] = {}
 
     def bad(self, line: int, what: str) -> None:
         self.problems.append(f"{self.name}:{line}: {what}")
+
+    def fail(self, line: int, what: str) -> NoReturn:
+        """For problems after which nothing else can be checked."""
+        self.bad(line, what)
+        raise ArticleError("\n".join(self.problems))
 
     def finish(self) -> None:
         if self.problems:
@@ -99,21 +105,17 @@ class _Checker:
 
     def decode(self, content: bytes) -> str:
         if len(content) > SIZE_CAP:
-            self.bad(1, f"{len(content)} bytes; at most {SIZE_CAP} are allowed")
-            self.finish()
+            self.fail(1, f"{len(content)} bytes; at most {SIZE_CAP} are allowed")
         try:
             return content.decode("utf-8")
         except UnicodeDecodeError:
-            self.bad(1, "is not UTF-8")
-            self.finish()
-            raise
+            self.fail(1, "is not UTF-8")
 
     def split(self, text: str) -> tuple[str, list[str], int]:
         """Front matter, body lines and the number of the body's first line."""
         lines = text.splitlines()
         if not lines or lines[0] != "---" or "---" not in lines[1:]:
-            self.bad(1, "must open with front matter between two lines of ---")
-            self.finish()
+            self.fail(1, "must open with front matter between two lines of ---")
         end = lines.index("---", 1)
         self.lines = {line.partition(":")[0]: n for n, line in enumerate(lines[:end], 1)}
         return "\n".join(lines[1:end]), lines[end + 1 :], end + 2
@@ -125,11 +127,9 @@ class _Checker:
             keys = yaml.safe_load(front)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            self.bad(mark.line + 2 if mark else 2, "the front matter is not valid YAML")
-            self.finish()
+            self.fail(mark.line + 2 if mark else 2, "the front matter is not valid YAML")
         if not isinstance(keys, dict):
-            self.bad(2, "the front matter must be keys and values")
-            self.finish()
+            self.fail(2, "the front matter must be keys and values")
         for key in keys:
             if key not in _REQUIRED and key not in _OPTIONAL:
                 self.bad(self.lines.get(str(key), 2), f"unknown key {key!r}")
@@ -148,9 +148,9 @@ class _Checker:
                 heading = line.removeprefix("## ")
                 expected = HEADINGS[len(found)] if len(found) < len(HEADINGS) else "no further heading"
                 if heading != expected:
-                    self.bad(number, f"heading {heading!r} where {expected!r} belongs")
-                    self.finish()
+                    self.fail(number, f"heading {heading!r} where {expected!r} belongs")
                 current = found.setdefault(heading, [])
+                self.heading_lines[heading] = number
             elif line.strip() and not found:
                 self.bad(number, "text before the first heading")
             else:
@@ -194,7 +194,10 @@ class _Checker:
         plain = {heading: "\n".join(lines).strip() for heading, lines in sections.items()}
         for heading, text in plain.items():
             if not text or len(text) > SECTION_CAP:
-                self.bad(1, f"section {heading!r} has {len(text)} characters; 1 to {SECTION_CAP} are allowed")
+                self.bad(
+                    self.heading_lines[heading],
+                    f"section {heading!r} has {len(text)} characters; 1 to {SECTION_CAP} are allowed",
+                )
         return {
             "meaning": _paragraphs(plain["Meaning"]),
             "causes": self._items(plain, "Causes"),
@@ -267,7 +270,8 @@ class _Checker:
             elif line.startswith("  ") and items:
                 items[-1] += " " + line.strip()
             elif line.strip():
-                self.bad(1, f"section {heading!r} may hold list items only, not {line.strip()[:40]!r}")
+                what = f"section {heading!r} may hold list items only, not {line.strip()[:40]!r}"
+                self.bad(self.heading_lines[heading], what)
         return tuple(items)
 
 

@@ -23,9 +23,8 @@ __all__ = ["Confidence", "Diagnosis", "Explanation", "diagnose", "explain"]
 _BRACKET = re.compile(r"\[\s{0,3}message\s{0,3}=\s{0,3}([^\]\n]{1,600})", re.I)
 _MSG = re.compile(r"\{\s{0,3}msg\s{0,3}=\s{0,3}([^}\n]{1,600})", re.I)
 _TOKEN = re.compile(
-    r"(?:[0-9]{3} [0-9]\.[0-9]{1,3}\.[0-9]{1,3} )?(socket error code [0-9]{4,5}"
-    r"|[A-Z][a-z]+(?:[A-Z][a-z]+)+(?=[ .\]]|$)|[^.\n]{1,160})",
-    re.I,
+    r"(?:[0-9]{3} [0-9]\.[0-9]{1,3}\.[0-9]{1,3} )?"
+    r"((?i:socket error code) [0-9]{4,5}|[A-Z][a-z]+(?:[A-Z][a-z]+)+(?=[ .\]]|$)|[^.\n]{1,160})"
 )
 """The telling start of a message: CertificateExpired, Socket error code 10061, or its first sentence."""
 

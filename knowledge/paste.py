@@ -94,9 +94,9 @@ def _own_parts(message: Message) -> Iterator[Message]:
     if message.get_content_type() in ("message/rfc822", "text/rfc822-headers"):
         return
     if message.get_content_type() != "message/delivery-status" and message.is_multipart():
-        for part in message.get_payload():
-            if not isinstance(part, str):
-                yield from _own_parts(part)
+        inner: Any = message.get_payload()
+        for part in inner:
+            yield from _own_parts(part)
         return
     yield message
 
@@ -104,18 +104,14 @@ def _own_parts(message: Message) -> Iterator[Message]:
 def _status(part: Message) -> str:
     """A delivery report as text, headers unfolded."""
     blocks: Any = part.get_payload()
-    if isinstance(blocks, str):
-        return blocks
     lines = (f"{name}: {' '.join(str(value).split())}" for block in blocks for name, value in block.items())
     return "\n".join(lines)
 
 
 def _text(part: Message) -> str:
     """A text part with its transfer encoding and charset undone."""
-    raw = part.get_payload(decode=True)
-    if not isinstance(raw, bytes):
-        return ""
+    raw: Any = part.get_payload(decode=True)
     try:
-        return raw.decode(part.get_content_charset("utf-8"), "replace")
+        return str(raw.decode(part.get_content_charset("utf-8"), "replace"))
     except LookupError:
-        return raw.decode("latin-1")
+        return str(raw.decode("latin-1"))

@@ -74,7 +74,7 @@ def _facts(e: Explanation, width: int) -> Iterator[str]:
     server = " ".join(part for part in (d.smart_host, f"[{d.ip}]" if d.ip else None) if part)
     stated = {
         "This is": expired,
-        "Because": e.because,
+        "Because": e.because if (e.because or "").lower() != e.title.lower() else None,
         "Reason given": d.reason,
         "Server": server,
         "Recipient": d.recipient,

@@ -1,0 +1,84 @@
+"""What `mfi explain` prints: complete, within 80 columns, harmless whatever was pasted."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.terminal.explain import OWNER_WORDS, render_explanation
+from knowledge.article import OWNERS
+from knowledge.articles import articles
+from knowledge.diagnose import explain
+from knowledge.registry import OWNERS as REGISTRY_OWNERS
+
+
+def shown(text: str, width: int = 80) -> str:
+    return render_explanation(explain(text), width)
+
+
+@pytest.mark.parametrize("code", sorted(articles()))
+def test_every_article_fits_80_columns(code: str) -> None:
+    long = [line for line in shown(f"450 {code if code != 'other' else '4.1.99'} x").splitlines() if len(line) > 80]
+    assert all("https://" in line for line in long)
+
+
+def test_a_waiting_refusal_reads_from_what_happened_to_the_source() -> None:
+    text = shown(
+        "450 4.4.316 Connection refused [Message=Socket error code 10061] "
+        "[LastAttemptedServerName=mx.contoso.com] [LastAttemptedIP=203.0.113.8:25]"
+    )
+    order = [
+        "450 4.4.316  Connection refused",
+        "Reason given: Socket error code 10061",
+        "mx.contoso.com [203.0.113.8]",
+        "Who must act",
+        "Likely causes",
+        "What to do",
+        "  1. ",
+        "Has it bounced already?",
+        "Not yet",
+        "\nFix now\n",
+        "How to verify",
+        "If it is a partner's server",
+        "Source: https://",
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_an_expired_error_is_named_as_reported_and_said_to_have_bounced() -> None:
+    text = shown("550 5.4.317 Message expired\n450 4.4.315 earlier")
+    assert text.startswith("550 5.4.317  Cannot connect to remote server\n")
+    assert "the expired form of 4.4.317" in text
+    assert "Also named:   4.4.315" in text
+    assert "Yes: it waited out" in text
+    assert "Fix now\n" not in text
+
+
+def test_an_inferred_code_says_so() -> None:
+    assert "found by the meaning" in shown("connect to mx.contoso.com[203.0.113.8]:25: Connection refused")
+
+
+def test_a_code_without_article_says_so() -> None:
+    text = shown("550 5.7.64 TenantAttribution")
+    assert text.startswith("550 5.7.64  Relay refused")
+    assert "no article for exactly this" in text
+
+
+def test_a_bare_reply_is_not_printed_twice() -> None:
+    assert shown("421").startswith("421  Another delivery error\n")
+
+
+def test_nothing_found_says_what_to_paste_with_an_example() -> None:
+    text = shown("good morning")
+    assert text.startswith("No delivery error was recognised")
+    assert "450 4.4.316 Connection refused [Message=" in text
+
+
+def test_control_characters_of_a_paste_never_reach_the_terminal() -> None:
+    text = shown("450 4.4.316 x [Message=\x1b[31mred\x07] {LRT=\x1b]0;title\x07 1}")
+    assert not any(ord(letter) < 32 and letter != "\n" for letter in text)
+
+
+def test_every_owner_has_words() -> None:
+    assert set(OWNER_WORDS) == OWNERS
+    assert {owner for owners in REGISTRY_OWNERS.values() for owner in owners} <= OWNERS
