@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -144,7 +145,10 @@ def cli() -> None:
 @click.argument("text", nargs=-1, type=click.UNPROCESSED)
 @json_option
 def explain(text: tuple[str, ...], as_json: bool) -> None:
-    """Explain an error code or any pasted delivery error; - reads it from stdin."""
+    """Explain an error code or a pasted error.
+
+    - reads the text from stdin; a whole bounce message is fine too.
+    """
     from knowledge.diagnose import explain as explain_text
 
     if text == ("-",) or (not text and not sys.stdin.isatty()):
@@ -164,7 +168,10 @@ def explain(text: tuple[str, ...], as_json: bool) -> None:
 
 @cli.command()
 def manifest() -> None:
-    """Print the Slack app manifest: api.slack.com/apps → Create New App → From a manifest."""
+    """Print the Slack app manifest to paste.
+
+    At api.slack.com/apps: Create New App, From a manifest.
+    """
     from bot.slack.manifest import manifest_yaml
 
     click.echo(manifest_yaml(), nl=False)
@@ -174,7 +181,10 @@ def manifest() -> None:
 @click.option("--port", default=0, show_default="any free one", help="Port of the page.")
 @click.option("--database", type=click.Path(path_type=Path), help="Keep the bot's database here.")
 def demo(port: int, database: Path | None) -> int:
-    """Everything on this machine: sandbox Slack page, broken mail servers, DNS, and the bot."""
+    """Try everything on this machine, without Slack.
+
+    The unchanged bot, a sandbox Slack page, broken mail servers, a name server and a small mail system, on loopback.
+    """
     from bot.demo import run_demo
 
     return asyncio.run(run_demo(port=port, database=database))
@@ -185,7 +195,10 @@ def demo(port: int, database: Path | None) -> int:
 
 @cli.command(name="run")
 def run_bot() -> int:
-    """Run the bot: sync, probe, alert, answer, fix. Stops cleanly on Ctrl-C or SIGTERM."""
+    """Run the bot.
+
+    It reads mail systems, probes, alerts, answers and fixes until Ctrl-C or SIGTERM.
+    """
     from bot.app import StartRefused, serve
 
     try:
@@ -198,7 +211,10 @@ def run_bot() -> int:
 @click.option("--online", is_flag=True, help="Also let Slack itself check a sample alert.")
 @json_option
 def doctor(online: bool, as_json: bool) -> int:
-    """Check settings, database, Slack, DNS, outbound port 25, mail systems: what is wrong and the exact fix."""
+    """Say what is wrong here, and the exact fix.
+
+    Settings, database, Slack tokens and scopes, DNS, outbound port 25, mail systems.
+    """
     from bot.doctor import examine
     from bot.settings import read_environment
     from bot.terminal.tables import render_findings
@@ -223,7 +239,10 @@ def doctor(online: bool, as_json: bool) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def import_(kind: str, file: Path, as_json: bool) -> int:
-    """Read connectors, accepted domains, queued messages or recipients from an exported file."""
+    """Take over an exported file.
+
+    Connectors, accepted domains, queued messages or recipients; doing it again is harmless.
+    """
     from bot.backends.files import UnreadableFile
     from bot.services.importing import import_file
     from bot.terminal.tables import render_import
@@ -234,19 +253,20 @@ def import_(kind: str, file: Path, as_json: bool) -> int:
     except UnreadableFile as error:
         raise ExitWith(EXIT_USAGE, str(error)) from None
     if as_json:
-        _print_json(report.document())
+        _print_json({"kind": report.kind, **asdict(report.counts), "problems": [asdict(p) for p in report.problems]})
     else:
         click.echo(render_import(report))
-    return 0 if report.usable else EXIT_USAGE
+    used = report.counts.added + report.counts.changed + report.counts.unchanged
+    return EXIT_USAGE if report.problems and not used else 0
 
 
 @cli.command()
 @click.argument("backend", required=False)
 @json_option
 def sync(backend: str | None, as_json: bool) -> int:
-    """Read the mail systems of MFI_BACKENDS once (or only the one named)."""
-    from bot.app import sync_once
+    """Read the mail systems of MFI_BACKENDS once."""
     from bot.terminal.tables import render_syncs
+    from bot.wiring import sync_once
 
     settings = _settings()
     names = [spec.name for spec in settings.backends or ()]
@@ -284,10 +304,10 @@ def _listing(name: str, help_text: str) -> None:
 
 
 for _name, _help in {
-    "connectors": "Every connector: its next hop, its last probe, what waits.",
-    "queue": "What waits at each connector, why, and when the first message bounces.",
-    "incidents": "Open incidents, and the last that were resolved.",
-    "outbox": "What Slack is still owed, and what could not be delivered.",
+    "connectors": "Every connector, its last probe, what waits.",
+    "queue": "What waits, why, and when it bounces first.",
+    "incidents": "Incidents, newest first.",
+    "outbox": "What Slack is owed or did not take.",
     "audit": "Who did or was refused what.",
 }.items():
     _listing(_name, _help)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from bot.core.probe_result import ProbeResult
+    from bot.probes.runner import Prober
     from bot.settings import Settings
     from storage.connection import Store
 
@@ -47,14 +49,16 @@ class Named:
 @click.option("--nameserver", "nameservers", multiple=True, metavar="IP[:PORT]", help="Ask this name server.")
 @click.option("--timeout", type=click.FloatRange(0.1, 600), help="Seconds for the whole probe.  [default: 30]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@click.pass_context
-def probe(ctx: click.Context, connector: str | None, as_json: bool, **options: Any) -> int:
-    """Probe a next hop as a mail system would: DNS, TCP, SMTP, STARTTLS, certificate. Never sends mail."""
+def probe(connector: str | None, as_json: bool, **options: Any) -> int:
+    """Probe a next hop as a mail system would.
+
+    DNS, TCP, SMTP, STARTTLS, certificate; never sends mail. What is seen is seen from this machine.
+    """
     from bot.cli import EXIT_FAILING, _print_json, _settings, _with_store
 
     on_the_spot = bool(options["hosts"] or options["mx_domain"])
     if bool(connector) == on_the_spot:
-        raise click.UsageError("name one: a connector, all, --host HOST or --mx DOMAIN", ctx)
+        raise click.UsageError("name one: a connector, all, --host HOST or --mx DOMAIN")
     settings = _settings()
     if connector is None:
         probed = [Named(connector=None, result=asyncio.run(_probe_host(settings, quiet=as_json, **options)))]
@@ -100,11 +104,8 @@ async def _probe_host(
     from storage.records import TlsSetting
 
     asked = tuple(server for text in nameservers for server in parse_nameserver(text))
-    prober = Prober(
-        nameservers=asked or settings.nameservers or (),
-        ca_file=ca_file or settings.ca_file,
-        allow=None,
-    )
+    servers, trusted = asked or settings.nameservers or (), ca_file or settings.ca_file
+    prober = _usable(lambda: Prober(nameservers=servers, ca_file=trusted, allow=None))
     request = ProbeRequest(
         hosts=hosts,
         mx_domain=mx_domain,
@@ -115,6 +116,17 @@ async def _probe_host(
     )
     with progress_line(enabled=not quiet) as on_progress:
         return await prober.probe(request, on_progress)
+
+
+def _usable(make: Callable[[], Prober]) -> Prober:
+    """The prober, or one line on why its file of authorities can't be used."""
+    from bot.probes.truststore import NoTrustStore
+    from bot.settings import SettingsError
+
+    try:
+        return make()
+    except (NoTrustStore, SettingsError) as error:
+        raise click.UsageError(str(error)) from None
 
 
 def parse_nameserver(text: str) -> tuple[tuple[str, int], ...]:
@@ -129,8 +141,8 @@ def parse_nameserver(text: str) -> tuple[tuple[str, int], ...]:
 
 async def _probe_known(settings: Settings, store: Store, word: str, timeout: float | None) -> list[Named]:
     """Probe known connectors, store what was seen and let triage act on it, just as the bot does."""
-    from bot.app import make_probing
     from bot.core.probe_result import ProbeResult
+    from bot.wiring import make_prober, make_probing
     from storage import connectors
 
     found = await store.read(lambda db: connectors.every(db) if word.casefold() == "all" else connectors.find(db, word))
@@ -138,7 +150,8 @@ async def _probe_known(settings: Settings, store: Store, word: str, timeout: flo
         raise click.UsageError(f"no connector {word[:60]!r}. “mfi connectors” lists them; “mfi import connectors” adds")
     if len(found) > 1 and word.casefold() != "all":
         raise click.UsageError(f"{word[:60]!r} fits {len(found)}: " + ", ".join(c.name for c in found[:10]))
-    probing = make_probing(settings, store, timeout=timeout)
+    prober = _usable(lambda: make_prober(settings))
+    probing = make_probing(settings, store, prober, timeout)
     records = await asyncio.gather(*(probing.probe(connector.id) for connector in found))
     return [
         Named(connector=connector.name, result=ProbeResult.from_document(record.document))

@@ -21,7 +21,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.core.blockkit import problems as blockkit_problems
 from bot.settings import Settings, SettingsError, load
 from bot.slack.client import make_client
-from bot.slack.manifest import bot_scopes
+from bot.slack.manifest import SCOPES
 
 CHECK_SECONDS = 10.0
 SMTP_WITNESS = (("smtp.office365.com", 25),)
@@ -170,7 +170,7 @@ async def _asked(what: str, ask: Callable[[], Awaitable[list[Finding]]]) -> list
 async def _bot_token(client: AsyncWebClient) -> list[Finding]:
     answer = await client.auth_test()
     granted = {word.strip() for word in str(answer.headers.get("x-oauth-scopes", "")).split(",")} - {""}
-    missing = sorted(set(bot_scopes()) - granted) if granted else []
+    missing = sorted(set(SCOPES) - granted) if granted else []
     if missing:
         return [_fault("Slack bot token", f"scopes missing: {', '.join(missing)}", _SLACK_FIXES["missing_scope"])]
     return [_ok("Slack bot token", "valid, with every scope" if granted else "valid")]
@@ -251,8 +251,8 @@ async def _port_25(settings: Settings) -> list[Finding]:
 
 
 async def _backends(settings: Settings) -> list[Finding]:
-    from bot.app import make_backends
     from bot.backends.ports import BackendError
+    from bot.wiring import make_backends
 
     if not settings.backends:
         return [_note("mail systems", "MFI_BACKENDS is empty: connectors and queue come from `mfi import` only")]

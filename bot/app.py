@@ -1,0 +1,167 @@
+"""The composition root: the only module that knows everything, and in which order it starts and stops.
+
+Start: lock and database, recovery of what a kill interrupted, then the ticks, delivery and the Slack connection. Slack
+may be down: everything else runs, and what is owed is delivered later. Stop: no new work; running work ends or is left
+in a state from which the next start recovers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Mapping
+from datetime import timedelta
+
+from bot.backends.ports import Backend
+from bot.core.capabilities import Capability
+from bot.core.permissions import Admins
+from bot.jobs import Jobs, Tick, Work
+from bot.probes.runner import Prober
+from bot.services.delivery import Delivery
+from bot.services.fix import Fix
+from bot.services.syncing import Syncing
+from bot.services.upkeep import Upkeep
+from bot.settings import Settings, SettingsError
+from bot.slack.client import SlackPoster, make_client
+from bot.slack.deps import SlackDeps
+from bot.slack.guard import Guard
+from bot.slack.listeners import build_app
+from bot.slack.preflight import TokenRefused, check_tokens
+from bot.slack.socket import GuardedSocket
+from bot.wiring import closing, make_backends, make_prober, make_probing, utc_now
+from knowledge.articles import articles
+from storage.connection import AlreadyRunning, Store, StoreError
+
+LOG = logging.getLogger("mfi")
+
+PROBE_TICK = timedelta(seconds=1)
+UPKEEP_TICK = timedelta(seconds=10)
+VERIFY_TICK = timedelta(seconds=1)
+DRAIN_SECONDS = 5.0
+
+
+class StartRefused(Exception):
+    """The bot can't start: exit with this code, print these lines."""
+
+    def __init__(self, exit_code: int, *lines: str) -> None:
+        super().__init__(*lines)
+        self.exit_code, self.lines = exit_code, lines
+
+
+async def serve(settings: Settings) -> int:
+    """Run until SIGTERM or Ctrl-C; returns the exit code. StartRefused when it can't start."""
+    _log_to_stderr(settings.log_level)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            backends = await stack.enter_async_context(closing(make_backends(settings)))
+            prober = make_prober(settings)
+        except SettingsError as error:
+            raise StartRefused(2, *error.problems) from None
+        try:
+            store = await Store.open(settings.database, sole=True)
+        except AlreadyRunning as error:
+            raise StartRefused(4, str(error)) from None
+        except StoreError as error:
+            raise StartRefused(3, str(error)) from None
+        stack.push_async_callback(store.close)
+        bot = Bot(settings, store, backends, prober)
+        await bot.run(stop)
+    LOG.info("stopped")
+    return 0
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("apscheduler", "slack_sdk", "slack_bolt", "aiohttp", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class Bot:
+    """All parts, wired. `run` starts them in order and stops them in reverse."""
+
+    def __init__(self, settings: Settings, store: Store, backends: Mapping[str, Backend], prober: Prober) -> None:
+        assert settings.bot_token and settings.app_token and settings.alert_channel
+        policy, channel = settings.policy(), settings.alert_channel
+        capabilities: dict[str, frozenset[Capability]] = {n: b.capabilities for n, b in backends.items()}
+        self._settings = settings
+        self._client = make_client(settings.bot_token.reveal(), settings.api_url)
+        guard = Guard(client=self._client, store=store, admins=Admins.of(settings.admins or ()), clock=utc_now)
+        self._probing = make_probing(settings, store, prober)
+        self._fix = Fix(store, backends, self._probing.probe, policy, utc_now)
+        self._delivery = Delivery(
+            store,
+            SlackPoster(self._client, articles(), guard.workspace_url),
+            utc_now,
+            policy=policy,
+            capabilities=capabilities,
+            fallback_channel=channel,
+        )
+        self._syncing = Syncing(store, backends, policy, utc_now, default_channel=channel)
+        self._upkeep = Upkeep(store, policy, utc_now, default_channel=channel)
+        deps = SlackDeps(
+            store=store,
+            clock=utc_now,
+            policy=policy,
+            client=self._client,
+            probing=self._probing,
+            fix=self._fix,
+            capabilities=capabilities,
+            nudge=self._delivery.nudge,
+            guard=guard,
+            socket=lambda: self._socket.state,
+        )
+        self._tasks = deps.tasks
+        self._socket = GuardedSocket(build_app(deps), settings.app_token.reveal(), self._client)
+        self._jobs = Jobs(
+            [
+                Tick(name="sync", every=settings.sync_interval, work=self._told(self._syncing.tick)),
+                Tick(name="probe", every=PROBE_TICK, work=self._told(self._probing.tick)),
+                Tick(name="upkeep", every=UPKEEP_TICK, work=self._told(self._upkeep.tick)),
+                Tick(name="verify", every=VERIFY_TICK, work=self._told(self._fix.verify_due)),
+            ],
+            on_jump=[self._delivery.clock_jumped],
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Everything, until `stop` is set."""
+        await self._refuse_bad_tokens()
+        await self._fix.recover()
+        await self._probing.recover()
+        await self._delivery.recover()
+        pump = asyncio.create_task(self._delivery.run(stop), name="delivery")
+        try:
+            await self._jobs.start()
+            await self._socket.start()
+            LOG.info("running; database %s", self._settings.database)
+            await stop.wait()
+        finally:
+            stop.set()
+            await self._socket.close()
+            await self._jobs.stop()
+            await self._tasks.close(DRAIN_SECONDS)
+            await self._probing.close()
+            await asyncio.gather(pump, return_exceptions=True)
+
+    async def _refuse_bad_tokens(self) -> None:
+        """Tokens that Slack certainly refuses end the start; a Slack that can't be reached does not."""
+        assert self._settings.app_token
+        try:
+            await check_tokens(self._client, self._settings.app_token.reveal())
+        except TokenRefused as error:
+            raise StartRefused(2, str(error)) from None
+
+    def _told(self, work: Work) -> Work:
+        """A tick after which delivery looks at the outbox."""
+
+        async def tick() -> None:
+            try:
+                await work()
+            finally:
+                self._delivery.nudge()
+
+        return tick

@@ -1,0 +1,50 @@
+"""Before the bot starts: would Slack refuse these tokens? A wrong one says so at once instead of retrying for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.slack.errors import error_word
+
+LOG = logging.getLogger(__name__)
+
+DEADLINE = 5.0
+
+_REFUSALS = frozenset(
+    {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "not_allowed_token_type"}
+)
+
+
+class TokenRefused(Exception):
+    """Slack answered that a token is not valid. The text names the variable and says where to get a valid one."""
+
+
+async def check_tokens(client: AsyncWebClient, app_token: str) -> None:
+    """Ask Slack about both tokens. TokenRefused on a certain no; anything else (Slack down, busy) passes."""
+    bot, app = await asyncio.gather(
+        _refusal(client.auth_test()), _refusal(client.apps_connections_open(app_token=app_token))
+    )
+    if bot:
+        raise TokenRefused(f"SLACK_BOT_TOKEN: Slack answers {bot}; copy it again from your app → OAuth & Permissions")
+    if app:
+        raise TokenRefused(
+            f"SLACK_APP_TOKEN: Slack answers {app}; it must be an app-level token (xapp-…) with connections:write"
+        )
+
+
+async def _refusal(call: Awaitable[object]) -> str | None:
+    """The word of a certain no, else None."""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await call
+    except SlackApiError as error:
+        word = error_word(error)
+        return word if word in _REFUSALS else None
+    except Exception as error:
+        LOG.warning("Slack can't be reached now (%s); it is tried again until it can", type(error).__name__)
+    return None

@@ -1,0 +1,90 @@
+"""Parts made from settings: what single commands need without the whole bot, and the bot's own building blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from bot.backends import registry
+from bot.backends.ports import Backend, BackendError
+from bot.core.targets import AddressPolicy
+from bot.probes.runner import Prober
+from bot.probes.truststore import NoTrustStore
+from bot.services.probing import Probing
+from bot.services.syncing import Syncing
+from bot.settings import Settings, SettingsError
+from storage.connection import Store
+
+
+def utc_now() -> datetime:
+    """The real clock."""
+    return datetime.now(UTC)
+
+
+def make_backends(settings: Settings) -> dict[str, Backend]:
+    """The mail systems of MFI_BACKENDS, not yet connected. SettingsError names every one that is set up wrongly."""
+    backends: dict[str, Backend] = {}
+    problems = []
+    for spec in settings.backends or ():
+        try:
+            backends[spec.name] = registry.make(spec.name, spec.kind, spec.options)
+        except registry.BadSetting as bad:
+            where = "MFI_BACKENDS" if bad.setting == "kind" else f"MFI_{spec.name.upper()}_{bad.setting}"
+            problems.append(f"{where} {bad.problem}")
+    if problems:
+        raise SettingsError(problems)
+    return backends
+
+
+def make_prober(settings: Settings) -> Prober:
+    """The prober for stored connectors: it keeps to the address policy."""
+    try:
+        return Prober(
+            nameservers=settings.nameservers or (),
+            ca_file=settings.ca_file,
+            allow=AddressPolicy.parse(settings.probe_allow or ()),
+        )
+    except NoTrustStore as error:
+        raise SettingsError([str(error)]) from None
+
+
+def make_probing(settings: Settings, store: Store, prober: Prober, timeout: float | None = None) -> Probing:
+    """Probes of stored connectors, with triage of what they see."""
+    return Probing(
+        store,
+        prober,
+        settings.policy(),
+        utc_now,
+        default_port=settings.smtp_port,
+        default_channel=settings.alert_channel or "",
+        egress=settings.egress_check or (),
+        timeout=timeout or settings.probe_timeout.total_seconds(),
+    )
+
+
+async def sync_once(settings: Settings, store: Store, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Read these mail systems once; one outcome each: backend, counts, error."""
+    outcomes = []
+    async with closing(make_backends(settings)) as backends:
+        syncing = Syncing(store, backends, settings.policy(), utc_now, default_channel=settings.alert_channel or "")
+        for name in names:
+            try:
+                counts = await syncing.sync(name)
+                flat = {f"{part} {k}": n for part, c in counts.items() for k, n in asdict(c).items() if n}
+                outcomes.append({"backend": name, "counts": flat, "error": None})
+            except BackendError as error:
+                outcomes.append({"backend": name, "counts": {}, "error": str(error)})
+    return outcomes
+
+
+@contextlib.asynccontextmanager
+async def closing(backends: dict[str, Backend]) -> AsyncIterator[dict[str, Backend]]:
+    """Close them all at the end, whatever happens."""
+    try:
+        yield backends
+    finally:
+        await asyncio.gather(*(backend.close() for backend in backends.values()), return_exceptions=True)
