@@ -64,7 +64,7 @@ ROWS: tuple[Row, ...] = (
     _row(
         C.CERT_UNTRUSTED,
         "certificate",
-        r"certificate (?:verif(?:y|ication)|validation) ?(?:has )?fail(?:ed|ure)|certificate not verified"
+        r"certificate (?:verif(?:y|ication)|validation) ?(?:has )?(?:failed|failure)|certificate not verified"
         r"|(?:could not|cannot|can't|unable to) (?:verify|validate) [^\n]{0,40}certificate"
         r"|invalid certificate|certificate (?:is )?(?:invalid|not valid)|bad certificate",
     ),
