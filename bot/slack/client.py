@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.core.blockkit import problems
 from bot.core.views import IncidentView
 from bot.services.ports import DeliveryError, MessageGone, Permanent, RetryLater
 from bot.slack.alert import DEFAULT_WORKSPACE, render_alert
 from bot.slack.blocks import Message, sections_only, text_only
-from bot.slack.errors import LookRefused, meaning
+from bot.slack.errors import LookRefused, error_word, meaning
 from bot.slack.thread import render_event
 from knowledge.articles import Articles
 from storage.records import OutboxItem, OutboxKind
@@ -32,6 +35,7 @@ WIRE = logging.getLogger("mfi.slack.wire")
 WIRE.setLevel(logging.INFO)
 
 TIMEOUT = 15
+ANSWER_TIMEOUT = 10
 EVENT_TYPE = "mfi_alert"
 PAGE, PAGES = 200, 10
 SKEW = timedelta(seconds=60)
@@ -181,3 +185,75 @@ def _outbox_id(found: Mapping[str, Any]) -> object:
     metadata = found.get("metadata") or {}
     payload = metadata.get("event_payload") if metadata.get("event_type") == EVENT_TYPE else None
     return payload.get("outbox_id") if isinstance(payload, Mapping) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Where a person waits for an answer. `response_url` is a secret of half an hour: never stored or logged."""
+
+    user: str
+    channel: str | None = None
+    response_url: str | None = field(default=None, repr=False)
+    thread_ts: str | None = None
+
+
+class Answers:
+    """Answers people: to the response address, else an ephemeral message, else a direct message."""
+
+    def __init__(self, client: AsyncWebClient) -> None:
+        self._client = client
+
+    async def say(self, where: Where, answer: Message, *, public: bool = False) -> bool:
+        """Show the answer to this person, or to the channel. False when no way works; that is logged, never raised."""
+        for form in _ladder(answer, update=False):
+            if await self._through_any(where, form, public=public):
+                return True
+        LOG.error("an answer reached nobody")
+        return False
+
+    async def _through_any(self, where: Where, form: Message, *, public: bool) -> bool:
+        if where.response_url and await self._respond(where, form, public=public):
+            return True
+        if where.channel and await self._call(self._ephemeral(where, form)):
+            return True
+        return await self._call(self._direct(where, form))
+
+    async def _respond(self, where: Where, form: Message, *, public: bool) -> bool:
+        hook = AsyncWebhookClient(where.response_url or "", timeout=ANSWER_TIMEOUT, retry_handlers=[], logger=WIRE)
+        body = form.payload() | {
+            "response_type": "in_channel" if public else "ephemeral",
+            "replace_original": False,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+        if where.thread_ts:
+            body["thread_ts"] = where.thread_ts
+        try:
+            answer = await hook.send_dict(body)
+        except Exception as error:
+            LOG.warning("a response address did not answer (%s)", type(error).__name__)
+            return False
+        if answer.status_code != 200:
+            LOG.warning("a response address answered HTTP %s", answer.status_code)
+        return answer.status_code == 200
+
+    async def _call(self, call: Awaitable[object]) -> bool:
+        try:
+            await call
+        except SlackApiError as error:
+            LOG.warning("an answer was refused: %s", error_word(error) or "no word")
+            return False
+        except Exception as error:
+            LOG.warning("an answer could not be sent (%s)", type(error).__name__)
+            return False
+        return True
+
+    async def _ephemeral(self, where: Where, form: Message) -> None:
+        await self._client.chat_postEphemeral(
+            channel=where.channel or "", user=where.user, thread_ts=where.thread_ts, **form.payload()
+        )
+
+    async def _direct(self, where: Where, form: Message) -> None:
+        await self._client.chat_postMessage(
+            channel=where.user, unfurl_links=False, unfurl_media=False, **form.payload()
+        )

@@ -27,6 +27,7 @@ from storage.records import AuditEntry
 LOG = logging.getLogger(__name__)
 
 GROUP_TTL = timedelta(minutes=5)
+JUST_NOW = timedelta(seconds=5)
 ACCOUNT_TTL = timedelta(minutes=10)
 HOME_RETRY = timedelta(seconds=10)
 LOOKUP_DEADLINE = 2.0
@@ -55,23 +56,26 @@ class Guard:
         self._accounts: dict[str, _Known] = {}
         self._lock = asyncio.Lock()
 
-    async def may(self, verb: Verb, person: Person) -> Decision:
-        """Decide now, on fresh enough facts. Never raises, never takes much longer than the look-up deadline."""
+    async def may(self, verb: Verb, person: Person, *, fresh: bool = False) -> Decision:
+        """Decide now, on facts that are not too old; `fresh`: asked of Slack just now.
+
+        Never raises, never takes much longer than the look-up deadline.
+        """
         membership, standing = Membership.UNKNOWN, Standing.UNKNOWN
         if needs_lookup(verb, person, self.admins):
             try:
                 async with asyncio.timeout(LOOKUP_DEADLINE):
                     await self.learn_home()
-                    membership = await self._membership(person.user_id)
+                    membership = await self._membership(person.user_id, JUST_NOW if fresh else GROUP_TTL)
                     if membership is Membership.YES:
                         standing = await self._standing(person.user_id)
             except TimeoutError:
                 LOG.warning("Slack did not answer a permission look-up in time")
         return decide(verb, person, admins=self.admins, home=self.home, membership=membership, standing=standing)
 
-    async def audited(self, verb: Verb, person: Person, target: str) -> Decision:
+    async def audited(self, verb: Verb, person: Person, target: str, *, fresh: bool = False) -> Decision:
         """`may`, and the decision on record. A decision that can't be recorded is a refusal."""
-        decision = await self.may(verb, person)
+        decision = await self.may(verb, person, fresh=fresh)
         try:
             await self.record(person.user_id, verb, target, allowed=decision.allowed, detail=decision.reason)
         except Exception:
@@ -111,26 +115,22 @@ class Guard:
         """What Slack calls our address, once known."""
         return self.home.url if self.home else None
 
-    def who_may(self) -> Admins:
-        """The people and groups who may act, for the text of a refusal."""
-        return self.admins
-
-    async def _membership(self, user_id: str) -> Membership:
+    async def _membership(self, user_id: str, ttl: timedelta) -> Membership:
         """In any of the groups? NO only when every group answered."""
         complete = True
         for group_id in sorted(self.admins.groups):
-            members = await self._members(group_id)
+            members = await self._members(group_id, ttl)
             if members is not None and user_id in members:
                 return Membership.YES
             complete = complete and members is not None
         return Membership.NO if complete else Membership.UNKNOWN
 
-    async def _members(self, group_id: str) -> frozenset[str] | None:
+    async def _members(self, group_id: str, ttl: timedelta) -> frozenset[str] | None:
         async def ask() -> frozenset[str] | None:
             answer = await self._ask(lambda: self._client.usergroups_users_list(usergroup=group_id))
             return None if answer is None else frozenset(_texts(answer.get("users")))
 
-        return await self._cached(self._groups, group_id, GROUP_TTL, ask)
+        return await self._cached(self._groups, group_id, ttl, ask)
 
     async def _standing(self, user_id: str) -> Standing:
         async def ask() -> Standing | None:

@@ -23,6 +23,11 @@ COMMAND = "/mfi"
 USAGE = "help | explain <error> | status | queue | connectors | incident <id> | probe <connector> | ack <id> | fix <id>"
 
 
+def bot_scopes() -> tuple[str, ...]:
+    """The scopes that the bot token must have."""
+    return tuple(sorted(SCOPES))
+
+
 def manifest() -> dict[str, Any]:
     """The manifest as data."""
     return {
@@ -48,7 +53,7 @@ def manifest() -> dict[str, Any]:
                 }
             ],
         },
-        "oauth_config": {"scopes": {"bot": sorted(SCOPES)}},
+        "oauth_config": {"scopes": {"bot": list(bot_scopes())}},
         "settings": {
             "event_subscriptions": {"bot_events": list(EVENTS)},
             "interactivity": {"is_enabled": True},

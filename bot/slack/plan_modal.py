@@ -6,6 +6,8 @@ checked against storage again. The blocks that people fill in are `steps` and `n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bot.core.fix_plan import Plan, PlanStep
 from bot.slack.blocks import Block, View, context, divider, modal, plain_object, section
 from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, plain, prose
@@ -47,6 +49,13 @@ def plan_view(action: Action, plan: Plan) -> View:
         submit="Run dry run" if plan.dry_run else "Fix now",
         close="Cancel",
     )
+
+
+def dry_run_view(would: Sequence[str]) -> View:
+    """Nothing was changed; this is what would have been."""
+    shown = [mrkdwn("• {}", prose(line, 600)) for line in would[:10]]
+    head = Mrkdwn("🧪 *Dry run*: nothing was changed. With `MFI_ACTIONS=on`, mfi would:")
+    return modal("Fix now (dry run)", [section(lines(head, *shown))], callback_id=LOADING_CALLBACK)
 
 
 def refused_view(reason: Mrkdwn) -> View:

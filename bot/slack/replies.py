@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 from bot.core.events import EventKind
 from bot.core.forecast import plain_span as span
@@ -11,7 +12,7 @@ from bot.core.views import ConnectorView, IncidentView, StatusView
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, actions, button, message, section
 from bot.slack.evidence import Target, by_code, cause_words, configured, shown_host, targets
-from bot.slack.text import Mrkdwn, code, group, joined, lines, mrkdwn, plain, prose, user, when
+from bot.slack.text import Mrkdwn, code, group, joined, lines, mrkdwn, plain, prose, sentence, user, when
 from bot.slack.thread import event_line
 from bot.slack.wording import (
     KIND_WORDS,
@@ -288,3 +289,23 @@ def whoami_reply(user_id: str, decision: Decision, admins: Admins) -> Message:
     return note(
         lines(mrkdwn("You are {}, id {}.", user(user_id), code(user_id, 40)), mrkdwn("{} {}", may, why), others)
     )
+
+
+def already(reason: str, incident: Incident | None) -> Mrkdwn:
+    """Why an acknowledgement came too late, naming who was first, and when."""
+    first = incident.acknowledged_by if incident else None
+    at = incident.acknowledged_at if incident else None
+    return lines(sentence(reason, (first,)), mrkdwn("That was {}.", when(at)) if first and at else None)
+
+
+def open_incidents(views: Sequence[ConnectorView]) -> Mrkdwn:
+    """The open incidents, one line each."""
+    shown = [_incident_line(i, v) for v in views for i in v.incidents]
+    return lines(Mrkdwn("*Open now*"), *shown[:SHOWN]) if shown else Mrkdwn("No incident is open.")
+
+
+def nearest_connectors(typed: str, every: Sequence[Connector]) -> list[Connector]:
+    """Those whose names are most like what was typed; the few there are, if nothing is alike."""
+    names = {connector.name.casefold(): connector for connector in every}
+    alike = get_close_matches(typed.casefold()[:200], names, n=5, cutoff=0.4)
+    return [names[name] for name in alike] or (list(every) if len(every) <= 5 else [])

@@ -20,9 +20,12 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._running)
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> bool:
-        """Run it in the background. False, and nothing runs, when too much is running already."""
-        if len(self._running) >= self._limit:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str, *, urgent: bool = False) -> bool:
+        """Run it in the background. False, and nothing runs, when too much is running already.
+
+        urgent: may use as much room again, for telling people that there is no room.
+        """
+        if len(self._running) >= self._limit * (2 if urgent else 1):
             work.close()
             LOG.error("too much at once: %s was dropped", name)
             return False

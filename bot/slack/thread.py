@@ -114,7 +114,9 @@ def _reprobed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
 
 def _fix_claimed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     steps = _items(event.data.get("steps"))
-    head = "🧪 {} starts a *dry run*; nothing will be changed:" if event.data.get("dry_run") else "🛠️ {} starts the fix:"
+    head = (
+        "🧪 {} ran a *dry run*; nothing was changed. It would:" if event.data.get("dry_run") else "🛠️ {} starts the fix:"
+    )
     return lines(mrkdwn(head, user(event.actor)), *(mrkdwn("• {}", step) for step in steps))
 
 

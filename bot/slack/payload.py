@@ -1,0 +1,85 @@
+"""What an interaction says, read defensively: who, where, which key, which action. Pure; total on any JSON object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from bot.core.permissions import Person
+from bot.slack.client import Where
+
+Body = Mapping[str, Any]
+
+
+def person_of(body: Body) -> Person:
+    """Who did it, by ids alone. An id that is missing makes a person who may do nothing."""
+    who, team = _object(body, "user"), _object(body, "team")
+    event = _object(body, "event")
+    user_id = _text(who, "id") or _text(body, "user_id") or _text(event, "user") or ""
+    enterprise = _text(_object(body, "enterprise"), "id") or _text(body, "enterprise_id") or _text(who, "enterprise_id")
+    return Person(
+        user_id=user_id,
+        team_id=_text(who, "team_id"),
+        request_team_id=_text(team, "id") or _text(body, "team_id"),
+        enterprise_id=enterprise,
+    )
+
+
+def where_of(body: Body) -> Where:
+    """Where the person waits for the answer. Clicks in a thread are answered in the thread."""
+    container = _object(body, "container")
+    channel = _text(_object(body, "channel"), "id") or _text(body, "channel_id") or _text(container, "channel_id")
+    return Where(
+        user=person_of(body).user_id,
+        channel=channel,
+        response_url=_text(body, "response_url"),
+        thread_ts=_text(container, "thread_ts"),
+    )
+
+
+def key_of(body: Body) -> str:
+    """What makes this delivery recognisable when it comes again. The same text for the same delivery, always."""
+    for name in ("event_id", "trigger_id"):
+        if value := _text(body, name):
+            return f"{name}:{value}"[:200]
+    view = _object(body, "view")
+    told = [_text(body, "type"), _text(view, "id"), _text(view, "hash"), view.get("state"), body.get("actions")]
+    return "body:" + hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def action_of(body: Body) -> tuple[str, str]:
+    """(action id, value) of the button that was pressed."""
+    actions = body.get("actions")
+    first = actions[0] if isinstance(actions, list) and actions and isinstance(actions[0], Mapping) else {}
+    return _text(first, "action_id") or "", _text(first, "value") or ""
+
+
+def chosen_of(view: Body, block: str) -> tuple[str, ...]:
+    """The values of the ticked boxes of an input block."""
+    for element in _elements(view, block):
+        options = element.get("selected_options")
+        if isinstance(options, list):
+            return tuple(str(o.get("value")) for o in options[:20] if isinstance(o, Mapping))
+    return ()
+
+
+def typed_of(view: Body, block: str) -> str:
+    """The text typed into an input block."""
+    return next((_text(element, "value") or "" for element in _elements(view, block)), "")[:1000]
+
+
+def _elements(view: Body, block: str) -> list[Mapping[str, Any]]:
+    found = _object(_object(_object(view, "state"), "values"), block)
+    return [element for element in found.values() if isinstance(element, Mapping)]
+
+
+def _object(body: Body, name: str) -> Mapping[str, Any]:
+    value = body.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(body: Body, name: str) -> str | None:
+    value = body.get(name)
+    return value if isinstance(value, str) and value else None
