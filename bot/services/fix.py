@@ -1,0 +1,181 @@
+"""Fix now from the offer to the proof: offer → submit → execute → verify, and undo.
+
+Promises:
+* One offer runs at most once, whoever clicks how often: the claim is one compare-and-set, committed together with its
+  steps, its event and its audit row before anything is touched.
+* Nothing runs on old facts: everything the plan rests on is read again right before the first step.
+* Each step is announced (intent), done, read back and noted; a step that fails stops the rest.
+* After a kill or a lost answer the state is `unknown`: it is read, and what holds decides. Nothing is repeated.
+Trusts the caller to have checked permission. `mark` is told each point of the saga as it is passed (for the log, and
+for tests that kill the process exactly there).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from bot.backends.ports import Backend, BackendError
+from bot.core.clock import Clock
+from bot.core.fix_plan import NoPlan, Plan
+from bot.core.fix_planning import make_plan
+from bot.core.policy import Policy
+from bot.services import fix_records as records
+from bot.services.fix_look import MOST_MESSAGES, Known, known, situation
+from bot.services.fix_records import Claimed, Refusal, Undone
+from bot.services.fix_run import Runner
+from bot.services.fix_verification import Probe, Verdict, verify
+from storage import actions, messages
+from storage.connection import Store
+from storage.records import Action, ActionState, IncidentState, StepKind
+
+__all__ = ["Claimed", "Fix", "Refusal", "Undone"]
+
+log = logging.getLogger(__name__)
+
+
+class Fix:
+    """The saga over one store. `settle`: seconds between two readings of a step that isn't done yet."""
+
+    def __init__(
+        self,
+        store: Store,
+        backends: Mapping[str, Backend],
+        probe: Probe,
+        policy: Policy,
+        clock: Clock,
+        *,
+        settle: float = 2.0,
+        mark: Callable[[str], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._backends = backends
+        self._probe = probe
+        self._policy = policy
+        self._clock = clock
+        self._mark = mark or _log
+        self._at_work: Counter[str] = Counter()
+        self._runner = Runner(
+            store=store, backends=backends, policy=policy, clock=clock, settle=settle, mark=self._mark
+        )
+
+    async def offer(self, incident_id: int, actor: str) -> Action | Refusal:
+        """A plan from fresh facts, kept for a while under an opaque id; everybody who asks gets an own one."""
+        facts = await self._store.read(lambda db: known(db, incident_id))
+        if isinstance(facts, str):
+            return Refusal(reason=facts)
+        if _is_taken(facts) and facts.latest is not None:
+            return records.already(facts.latest)
+        try:
+            seen = await situation(facts, self._backends.get(facts.connector.backend))
+        except BackendError as error:
+            return Refusal(reason=f"No plan can be made now: {error}")
+        plan = make_plan(seen, self._policy, self._clock())
+        if isinstance(plan, NoPlan):
+            return Refusal(reason=plan.reason)
+        action = self._action(facts, plan, actor)
+        await self._store.write(lambda db: actions.offer(db, action))
+        return action
+
+    async def submit(self, action_id: str, actor: str, steps: Sequence[StepKind], typed_name: str) -> Claimed | Refusal:
+        """Claim the offer, or say why not. Quick, no network: call `execute` afterwards (unless it is a dry run)."""
+        outcome = await self._store.write(
+            lambda db: records.submit(db, action_id, actor, steps, typed_name, policy=self._policy, now=self._clock())
+        )
+        self._mark("refused" if isinstance(outcome, Refusal) else "claimed")
+        return outcome
+
+    async def execute(self, action_id: str) -> None:
+        """Run a claimed action; anything else is left alone. Never raises: what breaks is settled at the next tick."""
+        await self._alone(action_id, partial(self._runner.execute, action_id))
+
+    async def verify_due(self) -> None:
+        """The tick: verify what is due, settle what was left unknown."""
+        for action in await self._store.read(lambda db: actions.due_to_verify(db, self._clock())):
+            if not await self._alone(action.id, partial(self._verify, action)):
+                await self._verify_later(action)
+        await self.recover()
+
+    async def recover(self) -> None:
+        """What a kill or a lost answer left behind goes on to verifying or failed. Called at start, too."""
+        for action in await self._store.read(actions.running):
+            await self._alone(action.id, partial(self._runner.settle_left, action.id))
+
+    async def undo(self, action_id: str, actor: str) -> Undone | Refusal:
+        """Restore what the action changed, as far as nobody changed it since."""
+        with self._holding(action_id):
+            begun = await self._store.write(
+                lambda db: records.begin_undo(db, action_id, actor, policy=self._policy, now=self._clock())
+            )
+            if isinstance(begun, Refusal):
+                return begun
+            self._mark("undo begun")
+            results = await self._runner.undo(begun)
+        lines = tuple(one.line for one in results)
+        if all(one.ok for one in results):
+            return Undone(lines)
+        return Refusal(reason=f"The undo is not complete and can be tried again. {' '.join(lines)}")
+
+    def _action(self, facts: Known, plan: Plan, actor: str) -> Action:
+        now = self._clock()
+        return Action(
+            id=secrets.token_urlsafe(16),
+            incident_id=facts.incident.id,
+            connector_id=facts.connector.id,
+            state=ActionState.OFFERED,
+            offered_at=now,
+            offered_to=actor,
+            expires_at=now + self._policy.offer_expires,
+            plan=plan.to_json(),
+        )
+
+    async def _verify(self, action: Action) -> None:
+        plan = Plan.from_json(action.plan)
+        steps = await self._store.read(lambda db: actions.steps(db, action.id))
+        waits = partial(messages.waiting, connector_id=action.connector_id, limit=MOST_MESSAGES)
+        waiting = await self._store.read(waits)
+        try:
+            backend = self._runner.backend(plan)
+            verdict = await verify(plan, action, steps, waiting, backend=backend, probe=self._probe)
+        except BackendError as error:
+            verdict = Verdict(holds=False, readable=False, retired=False, lines=(f"Not verified: {error}.",))
+        await self._store.write(lambda db: records.judged(db, action, verdict, self._policy, self._clock()))
+
+    async def _verify_later(self, action: Action) -> None:
+        same = ActionState.VERIFYING
+        due = self._clock() + self._policy.verify_after
+        await self._store.write(lambda db: actions.set_state(db, action.id, (same,), same, verify_at=due))
+
+    @contextmanager
+    def _holding(self, action_id: str) -> Iterator[None]:
+        self._at_work[action_id] += 1
+        try:
+            yield
+        finally:
+            self._at_work[action_id] -= 1
+            self._at_work += Counter()  # forgets those that are zero
+
+    async def _alone(self, action_id: str, work: Callable[[], Awaitable[None]]) -> bool:
+        """Do it unless this action is at work here already. False: it broke, and was logged."""
+        if self._at_work[action_id]:
+            return True
+        with self._holding(action_id):
+            try:
+                await work()
+            except Exception:
+                # The edge of the saga: the action stays as it is on the disk, and the next tick settles it.
+                log.exception("fix %s broke", action_id)
+                return False
+        return True
+
+
+def _is_taken(facts: Known) -> bool:
+    return facts.running is not None or facts.incident.state in (IncidentState.FIXING, IncidentState.VERIFYING)
+
+
+def _log(point: str) -> None:
+    log.debug("fix: %s", point)

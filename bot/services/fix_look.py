@@ -1,0 +1,159 @@
+"""What Fix now looks at: the whole situation for an offer, and just the plan's own facts right before it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlite_utils import Database
+
+from bot.backends.ports import Backend, MessageRef, RecipientAnswer
+from bot.core.capabilities import Capability
+from bot.core.fix_plan import Plan, changes, connector_facts, still_rejectable
+from bot.core.fix_planning import Situation
+from bot.services.fix_steps import DisableConnector, MakeAuthoritative, RejectInvalid, Work, ask
+from knowledge.articles import articles
+from storage import actions, connectors, domains, incidents, messages, syncs
+from storage.records import (
+    Action,
+    Connector,
+    ConnectorFacts,
+    DomainFacts,
+    Incident,
+    MessageFacts,
+    QueuedMessage,
+    StepKind,
+)
+
+MOST_MESSAGES = 5000
+"""More waiting messages than these are left for the next offer; the oldest come first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What storage says about an incident."""
+
+    incident: Incident
+    connector: Connector
+    others: tuple[ConnectorFacts, ...]
+    domains: tuple[DomainFacts, ...]
+    waiting: tuple[QueuedMessage, ...]
+    queue_read_at: datetime | None
+    running: Action | None
+    latest: Action | None
+
+
+def known(db: Database, incident_id: int) -> Known | str:
+    """Read it in one snapshot; the text says why there is nothing to read."""
+    incident = incidents.get(db, incident_id)
+    if incident is None:
+        return f"There is no incident #{incident_id}."
+    connector = connectors.get(db, incident.connector_id) if incident.connector_id is not None else None
+    if connector is None:
+        return f"#{incident_id} is about the monitor itself: there is no connector to fix."
+    every = [c for c in connectors.every(db) if c.backend == connector.backend and c.id != connector.id]
+    return Known(
+        incident=incident,
+        connector=connector,
+        others=tuple(every),
+        domains=tuple(domains.every(db, connector.backend)),
+        waiting=tuple(messages.waiting(db, connector.id, limit=MOST_MESSAGES)),
+        queue_read_at=syncs.last_success(db, connector.backend),
+        running=actions.running_at(db, connector.id),
+        latest=actions.latest_for_incident(db, incident_id),
+    )
+
+
+async def situation(facts: Known, backend: Backend | None) -> Situation:
+    """Storage's view, made fresh from the mail system as far as that can be read. Raises BackendError."""
+    can = backend.capabilities if backend else frozenset()
+    article = articles().get(facts.incident.code)
+    base = Situation(
+        incident=facts.incident,
+        connector=facts.connector,
+        seen=facts.connector,
+        others=facts.others,
+        domains=facts.domains,
+        waiting=facts.waiting,
+        capabilities=can,
+        rule=article.fix_now if article else None,
+        queue_read_at=facts.queue_read_at,
+        fix_running=facts.running is not None,
+    )
+    if backend is None:
+        return base
+    if Capability.READ_CONNECTORS in can:
+        base = replace(base, seen=await ask(backend.connector(facts.connector.key)))
+    if Capability.READ_DOMAINS in can:
+        base = replace(base, domains=await _fresh_domains(backend, facts))
+    if Capability.READ_QUEUE in can:
+        refs = [MessageRef(key=m.key, recipient=m.recipient) for m in facts.waiting]
+        base = replace(base, waiting=tuple(await ask(backend.messages(refs))) if refs else ())
+    if Capability.READ_RECIPIENTS in can and base.waiting:
+        answer = await ask(backend.recipients({m.recipient for m in base.waiting}))
+        base = replace(base, valid=answer.valid, invalid=answer.invalid)
+    return base
+
+
+async def _fresh_domains(backend: Backend, facts: Known) -> tuple[DomainFacts, ...]:
+    """All domains as stored; those that the plan may touch as they are now."""
+    touched = {name.lower().removeprefix("*.") for name in facts.connector.recipient_domains}
+    touched |= {m.recipient.rpartition("@")[2].lower() for m in facts.waiting}
+    fresh: list[DomainFacts] = []
+    for domain in facts.domains:
+        concerned = domain.name in touched or any(domain.name.endswith(f".{name}") for name in touched)
+        now = await ask(backend.domain(domain.name)) if concerned else domain
+        fresh += [now] if now else []
+    return tuple(fresh)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The plan still holds: what to do, in order."""
+
+    works: tuple[Work, ...]
+
+
+async def look_again(plan: Plan, chosen: Collection[StepKind], backend: Backend) -> Ready | str:
+    """Read the connector, its domains, the messages and the directory now; the text says what speaks against it.
+
+    Raises BackendError.
+    """
+    connector = await ask(backend.connector(plan.connector_key))
+    names = [name for step in plan.steps for name in step.domains]
+    found = [await ask(backend.domain(name)) for name in names]
+    fresh = [domain for domain in found if domain]
+    if changed := changes(plan, connector, fresh):
+        return f"it changed since the offer: {'; '.join(changed)}"
+    assert connector is not None
+    works: list[Work] = []
+    step = plan.step(StepKind.REJECT_INVALID)
+    if step is not None and StepKind.REJECT_INVALID in chosen:
+        refs = [MessageRef(key=key, recipient=recipient) for key, recipient in step.refs]
+        answer = await ask(backend.recipients({ref.recipient for ref in refs}))
+        if _unanswered(refs, answer):
+            return "the directory answered only in part, so nobody can say who is invalid"
+        queued = await ask(backend.messages(refs))
+        works.append(RejectInvalid(backend, still_rejectable(plan, queued, answer.valid, answer.invalid)))
+    works += _settings(plan, chosen, backend, connector, fresh)
+    return Ready(works=tuple(works))
+
+
+def _settings(
+    plan: Plan, chosen: Collection[StepKind], backend: Backend, connector: ConnectorFacts, fresh: Sequence[DomainFacts]
+) -> Iterable[Work]:
+    step = plan.step(StepKind.DOMAIN_AUTHORITATIVE)
+    if step is not None and StepKind.DOMAIN_AUTHORITATIVE in chosen:
+        yield MakeAuthoritative(backend, {d.name: str(d.type) for d in fresh if d.name in step.domains})
+    if StepKind.DISABLE_CONNECTOR in chosen:
+        yield DisableConnector(backend, plan.connector_key, dict(connector_facts(connector)))
+
+
+def _unanswered(refs: Iterable[MessageRef], answer: RecipientAnswer) -> bool:
+    return any(ref.recipient.lower() not in answer.valid | answer.invalid for ref in refs)
+
+
+def still_waiting(rows: Iterable[MessageFacts]) -> tuple[MessageFacts, ...]:
+    """Those that wait, the first to bounce first."""
+    return tuple(sorted((m for m in rows if m.status == "queued"), key=lambda m: (m.expires_at, m.key, m.recipient)))

@@ -1,0 +1,319 @@
+"""What Fix now writes: every function is one transaction's work, compares before it sets, and tells the timeline.
+
+Refusals are sentences for the person who clicked; each attempt to act, allowed or not, leaves an audit row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlite_utils import Database
+
+from bot.core.events import EventKind
+from bot.core.fix_plan import Plan, would_do
+from bot.core.policy import Policy
+from bot.services.fix_steps import Reading, Restored, Work
+from bot.services.fix_verification import Verdict
+from bot.services.timeline import record_event
+from storage import actions, audit, incidents
+from storage.records import (
+    Action,
+    ActionState,
+    AuditEntry,
+    IncidentState,
+    StepKind,
+    StepState,
+)
+
+WAITING_FOR_CLICK = (ActionState.OFFERED, ActionState.CONFIRMING)
+AT_WORK = (ActionState.CLAIMED, ActionState.EXECUTING, ActionState.UNKNOWN)
+UNDOABLE = (ActionState.VERIFYING, ActionState.VERIFIED, ActionState.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why not, in one sentence for the person who asked. `actor`, `at`: who did it already, and when."""
+
+    reason: str
+    actor: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The offer is the clicker's. `lines`: what is (in a dry run: would be) done. A dry run needs no execute."""
+
+    action: Action
+    plan: Plan
+    dry_run: bool
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What was restored, and what couldn't be."""
+
+    lines: tuple[str, ...]
+
+
+def submit(
+    db: Database,
+    action_id: str,
+    actor: str,
+    chosen: Sequence[StepKind],
+    typed_name: str,
+    *,
+    policy: Policy,
+    now: datetime,
+) -> Claimed | Refusal:
+    """1. Is the offer still there, is it the incident's moment, is the name right? 2. Claim. 3. Tell and audit."""
+    action = actions.get(db, action_id)
+    if action is None:
+        unknown = Refusal(reason="This offer isn't known any more: open Fix now again.")
+        return _refused(db, "fix", actor, "an unknown offer", unknown, now=now)
+    plan = Plan.from_json(action.plan)
+    target = f"#{plan.incident_id} {plan.connector_name}"
+    steps = plan.pick(chosen)
+    if refusal := spent(db, action, now) or _mistaken(plan, steps, typed_name, policy):
+        return _refused(db, "fix", actor, target, refusal, now=now)
+    assert steps is not None
+    if not plan.dry_run:
+        claimed = actions.claim(db, action_id, actor, steps, now)
+        if claimed is None:
+            another = Refusal(reason=f"Another fix of “{plan.connector_name}” is running.")
+            return _refused(db, "fix", actor, target, another, now=now)
+        action = claimed
+    _tell_claim(db, action, plan, actor, steps, now=now)
+    return Claimed(action=action, plan=plan, dry_run=plan.dry_run, lines=would_do(plan, steps))
+
+
+def _tell_claim(
+    db: Database, action: Action, plan: Plan, actor: str, steps: Sequence[StepKind], *, now: datetime
+) -> None:
+    titles = [step.title for step in plan.steps if step.kind in steps]
+    data = {"action_id": action.id, "steps": titles, "dry_run": plan.dry_run}
+    changes: dict[str, Any] = {} if plan.dry_run else {"state": IncidentState.FIXING}
+    record_event(db, plan.incident_id, EventKind.FIX_CLAIMED, now=now, actor=actor, data=data, **changes)
+    words = f"{'dry run; ' if plan.dry_run else ''}{action.id}: {', '.join(steps)}"
+    target = f"#{plan.incident_id} {plan.connector_name}"
+    audit.append(db, AuditEntry(at=now, actor=actor, verb="fix", target=target, allowed=True, detail=words))
+
+
+def spent(db: Database, action: Action, now: datetime) -> Refusal | None:
+    """Why this offer can't be taken any more, if so."""
+    if action.state not in WAITING_FOR_CLICK:
+        return already(action)
+    incident = incidents.get(db, action.incident_id)
+    if incident is None or incident.state is IncidentState.RESOLVED:
+        return Refusal(reason=f"#{action.incident_id} is resolved already: there is nothing to fix.")
+    latest = actions.latest_for_incident(db, action.incident_id)
+    if incident.state in (IncidentState.FIXING, IncidentState.VERIFYING) and latest is not None:
+        return already(latest)
+    if action.expires_at <= now:
+        return Refusal(reason="This offer is too old to act on: open Fix now again for the present figures.")
+    return None
+
+
+def already(action: Action) -> Refusal:
+    """Somebody did it: who and when."""
+    who = f"<@{action.claimed_by}>" if action.claimed_by else "Somebody"
+    when = f" at {action.claimed_at:%H:%M} UTC" if action.claimed_at else ""
+    said = f"{who} did this already{when}; the thread of #{action.incident_id} tells how it goes."
+    return Refusal(reason=said, actor=action.claimed_by, at=action.claimed_at)
+
+
+def _mistaken(plan: Plan, steps: Sequence[StepKind] | None, typed_name: str, policy: Policy) -> Refusal | None:
+    if plan.dry_run == policy.actions_on:
+        was = "a dry run" if plan.dry_run else "made while actions were allowed"
+        return Refusal(reason=f"This offer was {was}, and that changed since: open Fix now again.")
+    if steps is None:
+        return Refusal(reason="Choose at least one of the offered steps; nothing was done.")
+    if not plan.accepts_name(typed_name):
+        return Refusal(reason=f"That isn't the connector's name. Type “{plan.connector_name}”; nothing was done.")
+    return None
+
+
+def _refused(db: Database, verb: str, actor: str, target: str, refusal: Refusal, *, now: datetime) -> Refusal:
+    entry = AuditEntry(at=now, actor=actor, verb=verb, target=target, allowed=False, detail=refusal.reason)
+    audit.append(db, entry)
+    return refusal
+
+
+# Running
+
+
+def intend(db: Database, action: Action, work: Work, now: datetime) -> None:
+    """The step is about to be done; nothing was touched yet. It has to be a planned one of a running action."""
+    current = actions.get(db, action.id)
+    if current is None or current.state is not ActionState.EXECUTING:
+        raise LookupError(f"fix {action.id} isn't executing")
+    if not actions.put_intent(db, action.id, action.chosen.index(work.kind), json.dumps(work.before), now):
+        raise LookupError(f"{work.kind} of fix {action.id} was begun before")
+
+
+def step_over(db: Database, action: Action, work: Work, reading: Reading, now: datetime) -> None:
+    """The step was read back: keep the result, our own records, and tell."""
+    state = StepState.DONE if reading.done else StepState.FAILED
+    _put(db, action, work.kind, state, now=now, detail=reading.detail, after=json.dumps(reading.after))
+    work.note(db, action, now)
+    _tell_step(db, action, work.kind, state=state, detail=reading.detail, now=now)
+
+
+def step_failed(db: Database, action: Action, kind: StepKind, detail: str, now: datetime) -> None:
+    """The step certainly didn't happen."""
+    _put(db, action, kind, StepState.FAILED, now=now, detail=detail)
+    _tell_step(db, action, kind, state=StepState.FAILED, detail=detail, now=now)
+
+
+def _put(
+    db: Database,
+    action: Action,
+    kind: StepKind,
+    state: StepState,
+    *,
+    now: datetime,
+    detail: str,
+    after: str | None = None,
+) -> None:
+    actions.put_result(db, action.id, action.chosen.index(kind), state, now, after=after, detail=detail)
+
+
+def _tell_step(db: Database, action: Action, kind: StepKind, *, state: StepState, detail: str, now: datetime) -> None:
+    step = Plan.from_json(action.plan).step(kind)
+    data = {"step": step.title if step else kind, "kind": kind, "state": state, "detail": detail}
+    record_event(db, action.incident_id, EventKind.FIX_STEP, now=now, actor=action.claimed_by, data=data)
+
+
+def finish(db: Database, action: Action, policy: Policy, now: datetime) -> None:
+    """Every step is done: verification is due after the time that changes take."""
+    due = now + policy.verify_after
+    if actions.set_state(db, action.id, AT_WORK, ActionState.VERIFYING, verify_at=due) is None:
+        return
+    data = {"action_id": action.id, "verify_at": due}
+    changes = _unless_resolved(db, action, state=IncidentState.VERIFYING)
+    record_event(db, action.incident_id, EventKind.FIX_FINISHED, now=now, actor=action.claimed_by, data=data, **changes)
+
+
+def fail(db: Database, action: Action, detail: str, now: datetime) -> None:
+    """It is over without success: steps that were never begun are skipped, the incident goes back to people."""
+    expected = (*AT_WORK, ActionState.VERIFYING)
+    if actions.set_state(db, action.id, expected, ActionState.FAILED, finished_at=now, result=detail) is None:
+        return
+    for step in actions.steps(db, action.id):
+        if step.state is StepState.PLANNED:
+            actions.put_result(db, action.id, step.position, StepState.SKIPPED, now, detail="not begun")
+    data = {"action_id": action.id, "detail": detail}
+    record_event(
+        db, action.incident_id, EventKind.FIX_FAILED, now=now, actor=action.claimed_by, data=data, **_back(db, action)
+    )
+
+
+def so_far(db: Database, action: Action) -> str:
+    """What became of the steps, in words, for a fix that stopped."""
+    words = {StepState.DONE: "done", StepState.FAILED: "failed", StepState.PLANNED: "not begun"}
+    plan = Plan.from_json(action.plan)
+    found = [(plan.step(step.kind), step) for step in actions.steps(db, action.id)]
+    return "; ".join(f"{words.get(s.state, s.state)}: {shown.title if shown else s.kind}" for shown, s in found)
+
+
+# Verification
+
+
+def judged(db: Database, action: Action, verdict: Verdict, policy: Policy, now: datetime) -> None:
+    """Verified, not yet, or failed after the last try; a retired connector's incident is resolved."""
+    if verdict.holds:
+        _verified(db, action, verdict, now)
+    elif action.verify_attempts + 1 < policy.verify_attempts:
+        _not_yet(db, action, verdict, policy, now)
+    else:
+        fail(db, action, f"The fix could not be verified. {' '.join(verdict.lines)}", now)
+
+
+def _verified(db: Database, action: Action, verdict: Verdict, now: datetime) -> None:
+    result = "\n".join(verdict.lines)
+    verified = ActionState.VERIFIED
+    if actions.set_state(db, action.id, (ActionState.VERIFYING,), verified, finished_at=now, result=result) is None:
+        return
+    back = {} if verdict.retired else _back(db, action)
+    data = {"action_id": action.id, "detail": list(verdict.lines)}
+    record_event(db, action.incident_id, EventKind.FIX_VERIFIED, now=now, data=data, **back)
+    resolution = {"state": IncidentState.RESOLVED, "resolved_at": now, "resolution": "retired"}
+    if verdict.retired and (changes := _unless_resolved(db, action, **resolution)):
+        record_event(db, action.incident_id, EventKind.RESOLVED, now=now, data={"reason": "retired"}, **changes)
+
+
+def _not_yet(db: Database, action: Action, verdict: Verdict, policy: Policy, now: datetime) -> None:
+    due, tries = now + policy.verify_after, action.verify_attempts + 1
+    same = ActionState.VERIFYING
+    if actions.set_state(db, action.id, (same,), same, verify_at=due, verify_attempts=tries) is not None:
+        data = {"action_id": action.id, "detail": list(verdict.lines), "next_at": due}
+        record_event(db, action.incident_id, EventKind.FIX_NOT_YET, now=now, data=data)
+
+
+# Undo
+
+
+def begin_undo(db: Database, action_id: str, actor: str, *, policy: Policy, now: datetime) -> Action | Refusal:
+    """Take the action for its undoing; two can't, and no other fix of the connector runs meanwhile."""
+    action = actions.get(db, action_id)
+    if action is None:
+        return _refused(db, "fix.undo", actor, "an unknown fix", Refusal(reason="This fix isn't known."), now=now)
+    plan = Plan.from_json(action.plan)
+    target = f"#{plan.incident_id} {plan.connector_name}"
+    if refusal := _not_undoable(db, action, policy):
+        return _refused(db, "fix.undo", actor, target, refusal, now=now)
+    begun = actions.set_state(db, action_id, UNDOABLE, ActionState.EXECUTING, undone_by=actor)
+    if begun is None:
+        another = Refusal(reason=f"Another fix of “{plan.connector_name}” is running: undo this one afterwards.")
+        return _refused(db, "fix.undo", actor, target, another, now=now)
+    audit.append(db, AuditEntry(at=now, actor=actor, verb="fix.undo", target=target, allowed=True, detail=action_id))
+    return begun
+
+
+def _not_undoable(db: Database, action: Action, policy: Policy) -> Refusal | None:
+    if action.state is ActionState.UNDONE or (action.undone_by and action.state in AT_WORK):
+        return Refusal(
+            reason=f"<@{action.undone_by}> undid this already.", actor=action.undone_by, at=action.finished_at
+        )
+    if action.state not in UNDOABLE:
+        return Refusal(reason="There is nothing to undo yet: this fix hasn't been carried out.")
+    if not any(step.before for step in actions.steps(db, action.id)):
+        return Refusal(reason="There is nothing to undo: this fix changed nothing.")
+    if not policy.actions_on:
+        return Refusal(reason="Actions are switched off (MFI_ACTIONS), so nothing can be undone here.")
+    return None
+
+
+def step_restored(db: Database, action: Action, work: Work, restored: Restored, now: datetime) -> None:
+    """One step of an undo is over."""
+    state = StepState.UNDONE if restored.ok else StepState.FAILED
+    _put(db, action, work.kind, state, now=now, detail=restored.line)
+    work.note(db, action, now)
+
+
+def end_undo(db: Database, action: Action, results: Sequence[Restored], now: datetime) -> None:
+    """Undone if everything that can be restored is; else failed, and it may be tried again."""
+    lines = [restored.line for restored in results]
+    ok = all(restored.ok for restored in results)
+    state, kind = (ActionState.UNDONE, EventKind.FIX_UNDONE) if ok else (ActionState.FAILED, EventKind.FIX_FAILED)
+    if actions.set_state(db, action.id, AT_WORK, state, finished_at=now, result="\n".join(lines)) is None:
+        return
+    detail: object = lines if ok else f"The undo is not complete: {' '.join(lines)}"
+    data = {"action_id": action.id, "detail": detail}
+    record_event(db, action.incident_id, kind, now=now, actor=action.undone_by, data=data, **_back(db, action))
+
+
+def _back(db: Database, action: Action) -> dict[str, Any]:
+    """The state in which people take over again."""
+    incident = incidents.get(db, action.incident_id)
+    held = incident is not None and incident.acknowledged_by is not None
+    return _unless_resolved(db, action, state=IncidentState.ACKNOWLEDGED if held else IncidentState.FIRING)
+
+
+def _unless_resolved(db: Database, action: Action, **changes: object) -> dict[str, Any]:
+    incident = incidents.get(db, action.incident_id)
+    return {} if incident is None or incident.state is IncidentState.RESOLVED else changes

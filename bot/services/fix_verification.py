@@ -1,0 +1,99 @@
+"""Did a fix hold? Looks at everything again and says it in lines; changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.backends.ports import Backend, BackendError, MessageRef
+from bot.core.fix_plan import Plan
+from bot.services.fix_look import still_waiting
+from bot.services.fix_steps import Reading, ask, work_again
+from storage.records import Action, ActionStep, MessageFacts, ProbeRecord, QueuedMessage, StepKind, StepState
+
+log = logging.getLogger(__name__)
+
+Probe = Callable[[int], Awaitable[ProbeRecord]]
+PROBE_LIMIT = 90.0
+NAMED = 5
+"""So many recipients that still wait are named; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`holds`: everything that was done reads back as set. `readable`: False if the mail system couldn't be asked.
+
+    `retired`: the connector is off because this fix switched it off, so its incident is over.
+    """
+
+    holds: bool
+    readable: bool
+    retired: bool
+    lines: tuple[str, ...]
+
+
+async def verify(
+    plan: Plan,
+    action: Action,
+    steps: Sequence[ActionStep],
+    waiting: Sequence[QueuedMessage],
+    *,
+    backend: Backend,
+    probe: Probe,
+) -> Verdict:
+    """1. Read back every step that was done. 2. The mail that still waits. 3. Probe, unless the connector is off."""
+    done = [step for step in steps if step.state is StepState.DONE]
+    try:
+        readings = [(step.kind, await work_again(backend, plan, step).read()) for step in done]
+        rest = await _rest(backend, waiting)
+    except BackendError as error:
+        return Verdict(holds=False, readable=False, retired=False, lines=(f"The settings can't be read back: {error}",))
+    retired = any(kind is StepKind.DISABLE_CONNECTOR and reading.done for kind, reading in readings)
+    lines = [_line(reading) for _, reading in readings] + [_waiting_line(rest)]
+    if retired:
+        lines.append("The connector is off: it is no longer probed.")
+    else:
+        lines.append(await _probe_line(probe, action.connector_id))
+    return Verdict(
+        holds=all(reading.done for _, reading in readings), readable=True, retired=retired, lines=tuple(lines)
+    )
+
+
+async def _rest(backend: Backend, waiting: Sequence[QueuedMessage]) -> tuple[MessageFacts, ...]:
+    refs = [MessageRef(key=m.key, recipient=m.recipient) for m in waiting]
+    return still_waiting(await ask(backend.messages(refs))) if refs else ()
+
+
+def _line(reading: Reading) -> str:
+    return f"{'As set' if reading.done else 'Not as set'}: {reading.detail}."
+
+
+def _waiting_line(rest: Sequence[MessageFacts]) -> str:
+    if not rest:
+        return "No mail waits at this connector any more."
+    names = list(dict.fromkeys(m.recipient for m in rest))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return (
+        f"Not rejected and still waiting: {len(rest)} for {', '.join(names[:NAMED])}{more}; "
+        f"the first bounces at {_minute(rest[0].expires_at)}."
+    )
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+async def _probe_line(probe: Probe, connector_id: int) -> str:
+    try:
+        async with asyncio.timeout(PROBE_LIMIT):
+            record = await probe(connector_id)
+    except Exception:
+        # The probe is only evidence here: whatever broke it must not cost the verification.
+        log.exception("the probe of connector %d broke while its fix was verified", connector_id)
+        return "The probe couldn't be run."
+    if record.ok:
+        return "Probe: the smart host takes connections again."
+    return f"Probe: {record.status or record.code or 'failed'}; the error is still there."
