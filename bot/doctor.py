@@ -9,8 +9,6 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import dns.asyncresolver
 import dns.exception
@@ -19,6 +17,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.core.blockkit import problems as blockkit_problems
+from bot.core.finding import Finding
 from bot.settings import Settings, SettingsError, load
 from bot.slack.client import make_client
 from bot.slack.manifest import SCOPES
@@ -26,20 +25,6 @@ from bot.slack.manifest import SCOPES
 CHECK_SECONDS = 10.0
 SMTP_WITNESS = (("smtp.office365.com", 25),)
 """A public server that answers on port 25: if it does not, our own network blocks the port."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One checked thing. fault: mail-flow watching does not work as it should until `fix` is done."""
-
-    level: Literal["ok", "note", "fault"]
-    what: str
-    says: str
-    fix: str = ""
-
-    def document(self) -> dict[str, str]:
-        """As JSON."""
-        return {"level": self.level, "what": self.what, "says": self.says, "fix": self.fix}
 
 
 def _ok(what: str, says: str) -> Finding:

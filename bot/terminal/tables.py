@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from bot.core.finding import Finding
+
 if TYPE_CHECKING:
-    from bot.doctor import Finding
     from bot.services.importing import ImportReport
 
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "yellow"), "fault": ("✗", "bold red")}

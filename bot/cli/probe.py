@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bot.cli.frame import EXIT_FAILING, print_json, read_settings, with_store
+
 if TYPE_CHECKING:
     from bot.core.probe_result import ProbeResult
     from bot.probes.runner import Prober
@@ -54,22 +56,20 @@ def probe(connector: str | None, as_json: bool, **options: Any) -> int:
 
     DNS, TCP, SMTP, STARTTLS, certificate; never sends mail. What is seen is seen from this machine.
     """
-    from bot.cli import EXIT_FAILING, _print_json, _settings, _with_store
-
     on_the_spot = bool(options["hosts"] or options["mx_domain"])
     if bool(connector) == on_the_spot:
         raise click.UsageError("name one: a connector, all, --host HOST or --mx DOMAIN")
-    settings = _settings()
+    settings = read_settings()
     if connector is None:
         probed = [Named(connector=None, result=asyncio.run(_probe_host(settings, quiet=as_json, **options)))]
     else:
         word = connector
         timeout = options["timeout"]
-        probed = asyncio.run(_with_store(settings, lambda store: _probe_known(settings, store, word, timeout)))
+        probed = asyncio.run(with_store(settings, lambda store: _probe_known(settings, store, word, timeout)))
     if as_json:
         many = connector is not None and connector.casefold() == "all"
         documents = [one.document() for one in probed]
-        _print_json({"connectors": documents} if many else documents[0])
+        print_json({"connectors": documents} if many else documents[0])
     else:
         _show(probed)
     return 0 if all(one.result.ok for one in probed) else EXIT_FAILING

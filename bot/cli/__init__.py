@@ -19,22 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    from bot.settings import Settings
-    from storage.connection import Store
+from bot.cli.frame import EXIT_FAILING, EXIT_USAGE, ExitWith, now, print_json, read_settings, with_store
 
-T = TypeVar("T")
-
-EXIT_FAILING, EXIT_USAGE, EXIT_DATABASE, EXIT_RUNNING = 1, 2, 3, 4
 MAX_TEXT = 64 * 1024
-
-
-class ExitWith(Exception):
-    """End the command with this exit code and these lines on stderr."""
-
-    def __init__(self, code: int, *lines: str) -> None:
-        super().__init__(*lines)
-        self.code, self.lines = code, lines
 
 
 class Commands(click.Group):
@@ -76,51 +63,6 @@ def _complain(code: int, *lines: str) -> int:
     return code
 
 
-# --- what several commands need -----------------------------------------------------------------------------------
-
-
-def _settings(*, to_run: bool = False) -> Settings:
-    from bot.settings import SettingsError, load, read_environment
-
-    try:
-        return load(read_environment(os.environ), to_run=to_run)
-    except SettingsError as error:
-        hint = ("`mfi demo` tries everything on this machine and needs no Slack at all",) if to_run else ()
-        raise ExitWith(EXIT_USAGE, *error.problems, *hint) from None
-
-
-async def _with_store(settings: Settings, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
-    """Open the database beside a bot that may be running, do the work, close."""
-    from storage.connection import AlreadyRunning, Store, StoreError, Unusable
-
-    try:
-        store = await Store.open(settings.database)
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-    except AlreadyRunning as error:
-        raise ExitWith(EXIT_RUNNING, str(error)) from None
-    except Unusable as error:
-        raise ExitWith(EXIT_DATABASE, str(error)) from None
-    except StoreError as error:
-        raise ExitWith(EXIT_DATABASE, str(error)) from None
-
-
-def _print_json(document: object) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, default=_as_json))
-
-
-def _as_json(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return str(value)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
@@ -159,7 +101,7 @@ def explain(text: tuple[str, ...], as_json: bool) -> None:
         raise ExitWith(EXIT_USAGE, "nothing to explain: give a code or the error's text, such as mfi explain 4.4.316")
     explanation = explain_text(given)
     if as_json:
-        _print_json(explanation.document())
+        print_json(explanation.document())
     else:
         from bot.terminal.explain import render_explanation
 
@@ -202,7 +144,7 @@ def run_bot() -> int:
     from bot.app import StartRefused, serve
 
     try:
-        return asyncio.run(serve(_settings(to_run=True)))
+        return asyncio.run(serve(read_settings(to_run=True)))
     except StartRefused as refusal:
         raise ExitWith(refusal.exit_code, *refusal.lines) from None
 
@@ -222,7 +164,7 @@ def doctor(online: bool, as_json: bool) -> int:
     findings = asyncio.run(examine(read_environment(os.environ), online=online))
     failing = any(f.level == "fault" for f in findings)
     if as_json:
-        _print_json({"ok": not failing, "findings": [f.document() for f in findings]})
+        print_json({"ok": not failing, "findings": [f.document() for f in findings]})
     else:
         click.echo(render_findings(findings))
     return EXIT_FAILING if failing else 0
@@ -247,13 +189,13 @@ def import_(kind: str, file: Path, as_json: bool) -> int:
     from bot.services.importing import import_file
     from bot.terminal.tables import render_import
 
-    settings = _settings()
+    settings = read_settings()
     try:
-        report = asyncio.run(_with_store(settings, lambda store: import_file(store, kind, file, _now())))
+        report = asyncio.run(with_store(settings, lambda store: import_file(store, kind, file, now())))
     except UnreadableFile as error:
         raise ExitWith(EXIT_USAGE, str(error)) from None
     if as_json:
-        _print_json({"kind": report.kind, **asdict(report.counts), "problems": [asdict(p) for p in report.problems]})
+        print_json({"kind": report.kind, **asdict(report.counts), "problems": [asdict(p) for p in report.problems]})
     else:
         click.echo(render_import(report))
     used = report.counts.added + report.counts.changed + report.counts.unchanged
@@ -268,17 +210,17 @@ def sync(backend: str | None, as_json: bool) -> int:
     from bot.terminal.tables import render_syncs
     from bot.wiring import sync_once
 
-    settings = _settings()
+    settings = read_settings()
     names = [spec.name for spec in settings.backends or ()]
     if not names:
         raise ExitWith(EXIT_USAGE, "MFI_BACKENDS is not set: nothing to read. `mfi import` reads files without it")
     if backend and backend not in names:
         raise ExitWith(EXIT_USAGE, f"no backend {backend[:40]!r} in MFI_BACKENDS; there is: {', '.join(names)}")
     outcomes = asyncio.run(
-        _with_store(settings, lambda store: sync_once(settings, store, [backend] if backend else names))
+        with_store(settings, lambda store: sync_once(settings, store, [backend] if backend else names))
     )
     if as_json:
-        _print_json({"backends": outcomes})
+        print_json({"backends": outcomes})
     else:
         click.echo(render_syncs(outcomes))
     return EXIT_FAILING if any(o["error"] for o in outcomes) else 0
@@ -295,12 +237,12 @@ def _listing(name: str, help_text: str) -> None:
     def show(as_json: bool) -> None:
         from bot.terminal import listings
 
-        now = _now()
-        rows = asyncio.run(_with_store(_settings(), lambda store: listings.read(name, store, now)))
+        moment = now()
+        rows = asyncio.run(with_store(read_settings(), lambda store: listings.read(name, store, moment)))
         if as_json:
-            _print_json({name: rows})
+            print_json({name: rows})
         else:
-            click.echo(listings.render(name, rows, now))
+            click.echo(listings.render(name, rows, moment))
 
 
 for _name, _help in {
@@ -314,7 +256,7 @@ for _name, _help in {
 
 
 def _register_probe() -> None:
-    from bot.cli_probe import probe
+    from bot.cli.probe import probe
 
     cli.add_command(probe)
 
