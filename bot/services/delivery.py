@@ -33,8 +33,6 @@ LOG = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds after which the pump looks for work that nobody nudged it for (another process may have written some)."""
-REQUEST_DEADLINE = 60.0
-DRAIN = 10.0
 DOWN_CAP = timedelta(seconds=4)
 """While Slack can't be reached it is tried this often, so that the first message leaves soon after it returns."""
 LONGEST_WAIT = timedelta(minutes=2)
@@ -45,7 +43,11 @@ POISON_AFTER = 12
 
 
 class Delivery:
-    """Delivers the outbox. `run` it as a task; `nudge` it after writing; `step` is one pass, for tests."""
+    """Delivers the outbox. `run` it as a task; `nudge` it after writing; `step` is one pass, for tests.
+
+    Seconds: `pace` between two requests to one channel; `settle` until a message must be visible in the history;
+    `deadline` for one request; `drain` for requests under way when told to stop.
+    """
 
     def __init__(
         self,
@@ -58,6 +60,8 @@ class Delivery:
         policy: Policy | None = None,
         capabilities: Mapping[str, frozenset[Capability]] | None = None,
         fallback_channel: str | None = None,
+        deadline: float = 60.0,
+        drain: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -69,6 +73,8 @@ class Delivery:
         self._policy = policy or Policy()
         self._capabilities = capabilities or {}
         self._fallback = fallback_channel
+        self._deadline = deadline
+        self._drain = drain
         self._monotonic = monotonic
         self._jitter = jitter
         self._flying: dict[str, asyncio.Task[None]] = {}
@@ -101,7 +107,7 @@ class Delivery:
         self.nudge()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop` is set; then give what is in flight ten seconds. What is not done stays for later."""
+        """Deliver until `stop` is set; then give requests under way `drain` seconds. The rest stays for later."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -133,7 +139,7 @@ class Delivery:
     async def _land(self) -> None:
         flying = list(self._flying.values())
         if flying:
-            await asyncio.wait(flying, timeout=DRAIN)
+            await asyncio.wait(flying, timeout=self._drain)
         for task in flying:
             task.cancel()
         await asyncio.gather(*flying, return_exceptions=True)
@@ -197,7 +203,7 @@ class Delivery:
             return
         self._hold(item.channel, self._pace)
         try:
-            async with asyncio.timeout(REQUEST_DEADLINE):
+            async with asyncio.timeout(self._deadline):
                 ts = await sending.transmit(self._poster, item, view)
         except Exception as error:
             await self._failed(item, view, error)
@@ -211,7 +217,7 @@ class Delivery:
         if not sending.is_redraw(item, view):
             self._hold(item.channel, self._pace)
             try:
-                async with asyncio.timeout(REQUEST_DEADLINE):
+                async with asyncio.timeout(self._deadline):
                     found = await self._poster.find(item, view, since)
             except Permanent as error:
                 LOG.warning("outbox row %d can't be looked up (%s); it is sent again", item.id, error)

@@ -239,9 +239,9 @@ def record_of(connector: Connector, result: ProbeResult, now: datetime) -> Probe
     """A probe as it is stored: the settings that it was made with stand in the fingerprint beside what was seen."""
     settings = {
         "smart_hosts": ", ".join(connector.smart_hosts) or ("MX" if connector.use_mx else ""),
-        "port": str(connector.port or ""),
+        "port": str(connector.port or "the usual one"),
         "tls_setting": str(connector.tls_setting),
-        "tls_domain": connector.tls_domain or "",
+        "tls_domain": connector.tls_domain or "none",
     }
     return ProbeRecord(
         connector_id=connector.id,

@@ -11,7 +11,7 @@ from bot.core.clock import Clock
 from bot.core.policy import Policy
 from bot.services.monitor import blind_incident
 from bot.services.triage import due_for_triage, triage_connector
-from storage import inbox, incidents, messages, outbox, probes, syncs
+from storage import actions, inbox, incidents, messages, outbox, probes, syncs
 from storage.connection import Store
 from storage.incidents import Waiting
 from storage.records import CodeCount, Severity
@@ -22,6 +22,7 @@ KEEP_PROBES = timedelta(days=30)
 KEEP_SAMPLES = timedelta(days=30)
 KEEP_SYNCS = timedelta(days=7)
 KEEP_SENT = timedelta(days=30)
+KEEP_OFFERS = timedelta(days=7)
 KEEP_INBOX = timedelta(hours=24)
 KEEP_INCIDENTS = timedelta(days=400)
 
@@ -86,6 +87,7 @@ def prune(db: Database, now: datetime) -> None:
     syncs.prune(db, now - KEEP_SYNCS)
     outbox.prune(db, now - KEEP_SENT)
     inbox.prune(db, now - KEEP_INBOX)
+    actions.forget_offers(db, now - KEEP_OFFERS)
     incidents.prune(db, now - KEEP_INCIDENTS)
 
 

@@ -15,7 +15,7 @@ from bot.core.forecast import plain_span
 from bot.core.policy import Policy
 from bot.core.views import ConnectorView, IncidentView, StatusView
 from bot.services.triage import RUN_LENGTH, mail_flows
-from storage import connectors, incidents, messages, outbox, probes, syncs
+from storage import actions, connectors, incidents, messages, outbox, probes, syncs
 from storage.records import Incident, OutboxItem, QueueSummary, SyncRun
 
 Capabilities = Mapping[str, frozenset[Capability]]
@@ -39,6 +39,7 @@ def incident_view(
         )
     seen = probes.recent(db, connector.id, RUN_LENGTH)
     run = run_of(seen)
+    action = actions.latest_for_incident(db, incident_id)
     queue = folded(messages.summary(db, connector.id))
     bad = first_bad(seen)
     good = probes.last_good(db, connector.id, before_id=bad.id if bad else None)
@@ -52,6 +53,8 @@ def incident_view(
         last_good=good,
         events=timeline,
         previous=previous,
+        action=action,
+        steps=tuple(actions.steps(db, action.id)) if action else (),
         disagreement=disagreement(queue, run, flows=mail_flows(db, connector.id, run)),
         differences=differences(good, bad),
         capabilities=capabilities.get(connector.backend, frozenset()),

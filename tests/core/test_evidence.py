@@ -1,0 +1,201 @@
+"""Queue and probe: what each says, and how they fit together."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot.core.evidence import (
+    ProbeRun,
+    differences,
+    disagreement,
+    first_bad,
+    folded,
+    is_certificate_trouble,
+    run_of,
+    trouble_code,
+    troubles,
+)
+from bot.core.policy import Policy
+from bot.core.views import Difference, Disagreement
+from storage.records import CodeCount, ProbeRecord, QueueSummary
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+POLICY = Policy()
+
+
+def group(code: str | None, *, age: float = 20, count: int = 1, reason: str | None = None) -> CodeCount:
+    received = NOW - timedelta(minutes=age)
+    return CodeCount(
+        code=code,
+        count=count,
+        oldest_received_at=received,
+        first_expiry_at=received + timedelta(hours=24),
+        reason=reason,
+    )
+
+
+def queue(*groups: CodeCount) -> QueueSummary:
+    return QueueSummary(by_code=groups)
+
+
+def probe(code: str | None = None, *, minute: int = 0, stage: str = "done", **fingerprint: str) -> ProbeRecord:
+    return ProbeRecord(
+        connector_id=1,
+        at=NOW + timedelta(minutes=minute),
+        ok=code is None,
+        code=code,
+        cause="refused" if code else None,
+        status=None,
+        stage=stage,
+        degraded=False,
+        elapsed_ms=5,
+        document="{}",
+        fingerprint=fingerprint,
+    )
+
+
+def newest_first(*codes: str | None) -> list[ProbeRecord]:
+    """Probes in the order in which they were made, given newest last."""
+    return [probe(code, minute=minute) for minute, code in enumerate(codes)][::-1]
+
+
+REFUSED = ProbeRun(failures=2, steady=2, code="4.4.316", cause="refused", first_failure_at=NOW)
+FINE = ProbeRun(successes=2)
+
+
+@pytest.mark.parametrize(
+    ("probes", "run"),
+    [
+        ([], ProbeRun()),
+        (newest_first(None, None), ProbeRun(successes=2)),
+        (newest_first("4.4.316", None), ProbeRun(successes=1)),
+        (
+            newest_first(None, "4.4.316", "4.4.315", "4.4.316"),
+            ProbeRun(
+                failures=3, steady=1, code="4.4.316", cause="refused", first_failure_at=NOW + timedelta(minutes=1)
+            ),
+        ),
+        ([probe(stage="dns"), *newest_first(None)], ProbeRun(successes=1)),
+        (
+            [replace(probe("x"), code=None, ok=False)],
+            ProbeRun(failures=1, steady=1, code="other", cause="refused", first_failure_at=NOW),
+        ),
+    ],
+)
+def test_a_run_is_told_from_the_newest_probe_backwards(probes: list[ProbeRecord], run: ProbeRun) -> None:
+    assert run_of(probes) == run
+    assert run.failing is (run.failures > 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "found"),
+    [
+        ("4.4.316", "connection refused", "4.4.316"),
+        ("5.1.0", "Domain example.test does not accept mail (nullMX)", "4.4.312"),
+        (None, "null MX", "4.4.312"),
+        (None, "something strange", "other"),
+        (None, None, None),
+    ],
+)
+def test_messages_belong_to_the_incident_of_their_meaning(
+    code: str | None, reason: str | None, found: str | None
+) -> None:
+    assert trouble_code(group(code, reason=reason)) == found
+
+
+def test_a_null_mx_is_one_trouble_whichever_code_it_was_given() -> None:
+    both = queue(group("5.1.0", age=30, count=2, reason="nullMX"), group("4.4.312", age=60, count=3, reason="nullMX"))
+    (only,) = folded(both).by_code
+    assert (only.code, only.count) == ("4.4.312", 5)
+    assert only.oldest_received_at == NOW - timedelta(minutes=60)
+    seen = ProbeRun(failures=1, steady=1, code="4.4.312", cause="null_mx", first_failure_at=NOW)
+    assert [(t.code, t.probed) for t in troubles(both, seen, POLICY, NOW)] == [("4.4.312", True)]
+
+
+def test_cannot_connect_for_a_certificate_and_the_probes_certificate_failure_are_one_trouble() -> None:
+    held = queue(group("4.4.317", reason="TLS: certificate has expired"))
+    seen = ProbeRun(failures=1, steady=1, code="4.7.320", first_failure_at=NOW)
+    (only,) = troubles(held, seen, POLICY, NOW)
+    assert (only.code, only.probed, only.former) == ("4.4.317", True, "4.7.320")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "expected"),
+    [
+        ("4.4.317", "the certificate is not trusted", True),
+        ("4.4.317", "untrusted X.509 chain", True),
+        ("4.4.317", "Service not available", False),
+        ("4.4.317", None, False),
+        ("4.4.318", "certificate", False),
+    ],
+)
+def test_only_a_certificate_reason_makes_it_certificate_trouble(code: str, reason: str | None, expected: bool) -> None:
+    assert is_certificate_trouble(group(code, reason=reason)) is expected
+
+
+@pytest.mark.parametrize(
+    ("held", "run", "expected"),
+    [
+        (queue(), ProbeRun(), []),
+        (queue(), REFUSED, [("4.4.316", True, False)]),
+        (queue(group("4.4.316")), REFUSED, [("4.4.316", True, True)]),
+        (queue(group("4.4.316", age=15)), REFUSED, [("4.4.316", True, False)]),
+        (queue(group("4.4.315")), REFUSED, [("4.4.315", False, True), ("4.4.316", True, False)]),
+        (queue(group(None)), FINE, []),
+        (queue(group(None, reason="odd")), FINE, [("other", False, True)]),
+        (queue(group("4.4.317", reason="TLS needed")), REFUSED, [("4.4.317", False, True), ("4.4.316", True, False)]),
+    ],
+)
+def test_each_trouble_is_listed_once_with_who_saw_it(
+    held: QueueSummary, run: ProbeRun, expected: list[tuple[str, bool, bool]]
+) -> None:
+    assert [(t.code, t.probed, t.settled) for t in troubles(held, run, POLICY, NOW)] == expected
+
+
+@pytest.mark.parametrize(
+    ("held", "run", "flows", "expected"),
+    [
+        (queue(), ProbeRun(), False, None),
+        (queue(), FINE, True, None),
+        (queue(group("4.4.316")), FINE, False, Disagreement.FIREWALL_ADMITS_BOT_ONLY),
+        (queue(group("4.4.315")), FINE, False, Disagreement.FIREWALL_ADMITS_BOT_ONLY),
+        (queue(group("4.4.318")), FINE, False, None),
+        (queue(), REFUSED, True, Disagreement.BOT_IS_BLOCKED),
+        (queue(), REFUSED, False, None),
+        (queue(group(None)), REFUSED, False, None),
+        (queue(group("4.4.316")), REFUSED, False, None),
+        (queue(group("4.4.315")), REFUSED, False, Disagreement.DIFFERENT_CODES),
+        (queue(group("4.4.316")), ProbeRun(), False, None),
+    ],
+)
+def test_a_difference_between_the_views_is_named(
+    held: QueueSummary, run: ProbeRun, flows: bool, expected: Disagreement | None
+) -> None:
+    assert disagreement(held, run, flows=flows) is expected
+
+
+def test_what_changed_is_told_key_by_key_where_both_were_seen() -> None:
+    good = probe(addresses="192.0.2.1", banner="old", certificate="aa", port="25")
+    bad = probe("4.7.320", stage="tls", addresses="192.0.2.1", banner="new", tls_setting="domain", port="26")
+    assert differences(good, bad) == (
+        Difference(what="banner", before="old", after="new"),
+        Difference(what="port", before="25", after="26"),
+    )
+
+
+def test_vanished_addresses_count_as_a_change_when_names_could_not_be_resolved() -> None:
+    good, bad = probe(addresses="192.0.2.1"), probe("4.4.312", stage="dns")
+    assert differences(good, bad) == (Difference(what="DNS answer", before="192.0.2.1", after="none"),)
+
+
+def test_nothing_changed_without_two_observations() -> None:
+    assert differences(None, probe("4.4.316")) == differences(probe(), None) == ()
+
+
+def test_the_first_bad_probe_is_the_oldest_of_the_present_failures() -> None:
+    bad = first_bad(newest_first("4.4.315", None, "4.4.316", "4.4.316"))
+    assert bad is not None
+    assert bad.at == NOW + timedelta(minutes=2)
+    assert first_bad(newest_first("4.4.316", None)) is None
+    assert first_bad([]) is None

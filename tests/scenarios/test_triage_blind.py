@@ -1,0 +1,143 @@
+"""When our own network is down: one alert about us, none about anybody else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot.services.probing import Probing
+from storage.records import IncidentState
+
+DNS, TIMED_OUT, REFUSED = "4.4.312", "4.4.315", "4.4.316"
+
+
+async def everything_fails(world: Any, code: str, minute: float, names: range = range(12)) -> None:
+    world.at(minute)
+    for n in names:
+        await world.probe_fails(code, f"C{n}")
+
+
+@pytest.mark.parametrize("code", [DNS, TIMED_OUT])
+async def test_many_targets_that_go_dark_at_once_are_one_alert_about_us(many: Any, code: str) -> None:
+    for minute in range(6, 30):
+        await everything_fails(many, code, minute)
+    assert await many.told() == ["#1 blind critical"]
+
+
+async def test_a_closed_way_out_is_one_alert_even_with_few_targets(many: Any) -> None:
+    many.prober.way_out = False
+    for minute in range(6, 10):
+        await everything_fails(many, TIMED_OUT, minute, range(2))
+    assert await many.told() == ["#1 blind critical"]
+
+
+async def test_four_dark_targets_are_four_incidents(many: Any) -> None:
+    await everything_fails(many, TIMED_OUT, 6, range(4))
+    await everything_fails(many, TIMED_OUT, 7, range(4))
+    assert await many.told() == [f"#{n} 4.4.315 warning" for n in (1, 2, 3, 4)]
+
+
+async def test_many_refusals_at_once_are_not_blindness(many: Any) -> None:
+    await everything_fails(many, REFUSED, 6)
+    await everything_fails(many, REFUSED, 7)
+    assert len(await many.told()) == 12
+
+
+async def test_targets_that_went_dark_over_hours_are_not_blindness(many: Any) -> None:
+    for n in range(6):
+        await many.at(10 * n + 6).probe_fails(TIMED_OUT, f"C{n}")
+        await many.at(10 * n + 7).probe_fails(TIMED_OUT, f"C{n}")
+    assert await many.told() == [f"#{n} 4.4.315 warning" for n in range(1, 7)]
+
+
+async def test_one_host_behind_many_connectors_is_one_target(many: Any) -> None:
+    from dataclasses import replace
+
+    many.backend.connectors = [replace(c, smart_hosts=("c0.test",)) for c in many.backend.connectors]
+    await many.syncing.sync("mail")
+    for minute in (6, 7):
+        await everything_fails(many.at(minute), TIMED_OUT, minute)
+    assert len(await many.told()) == 12
+
+
+async def test_the_first_dark_target_makes_others_be_looked_at_soon(many: Any) -> None:
+    """Probes are spread over minutes: the rest must not be found dark only after the first was taken for dead."""
+    many.prober.answers = {f"c{n}.test": await _dark(many) for n in range(12)}
+    await many.at(1).probing.probe(await many.id_of("C0"))
+    many.prober.asked.clear()
+    await many.probing.tick()
+    assert len(many.prober.asked) >= 5
+    assert await many.told() == ["#1 blind critical"]
+
+
+async def _dark(many: Any) -> Any:
+    await many.probe_fails(TIMED_OUT, "C11")
+    answer = many.prober.answers["c11.test"]
+    await many.probe_is_fine("C11")
+    return answer
+
+
+async def test_when_we_see_again_the_alert_ends_and_what_is_really_dead_is_told(many: Any) -> None:
+    for minute in (6, 7):
+        await everything_fails(many, TIMED_OUT, minute)
+    await many.told()
+    many.at(8)
+    for n in range(11):
+        await many.probe_is_fine(f"C{n}")
+    await many.probing.tick()
+    await many.at(9).probe_fails(TIMED_OUT, "C11")
+    assert await many.told() == ["#1 resolved seeing again", "#2 4.4.315 warning"]
+
+
+async def test_blindness_lasts_while_the_way_out_is_closed(many: Any) -> None:
+    many.prober.way_out = False
+    await many.at(6).probe_fails(TIMED_OUT, "C0")
+    many.prober.answers.clear()
+    await many.at(7).probing.tick()
+    assert await many.told() == ["#1 blind critical"]
+    many.prober.way_out = True
+    await many.at(8).probing.tick()
+    assert await many.told() == ["#1 resolved seeing again"]
+
+
+async def test_targets_that_stay_dark_while_others_are_fine_for_long_are_really_down(many: Any) -> None:
+    await everything_fails(many, TIMED_OUT, 6, range(6))
+    for minute in range(7, 25):
+        many.at(minute)
+        await everything_fails(many, TIMED_OUT, minute, range(6))
+        await many.probe_is_fine("C7")
+        await many.probing.tick()
+    told = await many.told()
+    assert told[:2] == ["#1 blind critical", "#1 resolved seeing again"]
+    assert sorted(told[2:]) == [f"#{n} 4.4.315 warning" for n in range(2, 8)]
+
+
+async def test_a_restart_while_blind_stays_blind(many: Any) -> None:
+    for minute in (6, 7):
+        await everything_fails(many, TIMED_OUT, minute)
+    reborn = Probing(
+        many.store, many.prober, many.policy, lambda: many.now, default_port=25, default_channel="C0DEFAULT"
+    )
+    await reborn.recover()
+    many.probing = reborn
+    await everything_fails(many, TIMED_OUT, 8)
+    await reborn.tick()
+    assert await many.told() == ["#1 blind critical"]
+    assert [i.state for i in await many.open_ones()] == [IncidentState.FIRING]
+
+
+async def test_again_blind_refers_to_the_time_before(many: Any) -> None:
+    await everything_fails(many, TIMED_OUT, 6)
+    many.at(7)
+    for n in range(12):
+        await many.probe_is_fine(f"C{n}")
+    await many.probing.tick()
+    await everything_fails(many, TIMED_OUT, 30)
+    assert await many.told() == ["#1 blind critical", "#1 resolved seeing again", "#2 blind critical again after #1"]
+
+
+async def test_the_queues_own_evidence_counts_while_we_are_blind(many: Any) -> None:
+    await everything_fails(many, TIMED_OUT, 6)
+    await many.at(7).waits(3, REFUSED, age=20, name="C3")
+    assert await many.told() == ["#1 blind critical", "#2 4.4.316 warning"]

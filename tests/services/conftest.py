@@ -1,0 +1,57 @@
+"""A fresh database, a clock that stands still until told otherwise, and one connector."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from storage import connectors
+from storage.connection import Store
+from storage.records import Connector, ConnectorFacts, ConnectorKind
+
+
+class StandingClock:
+    """A Clock that moves only when told."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now.timestamp()
+
+    def advance(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+@pytest.fixture
+def clock() -> StandingClock:
+    return StandingClock()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with await Store.open(tmp_path / "mfi.db", sole=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def contoso(store: Store, clock: StandingClock) -> Connector:
+    """The connector Contoso of the mail system "files", due for its first probe."""
+    facts = ConnectorFacts(
+        backend="files",
+        key="contoso",
+        name="Contoso",
+        kind=ConnectorKind.ON_PREMISES,
+        smart_hosts=("mail.contoso.test",),
+        recipient_domains=("contoso.test",),
+    )
+    await store.write(lambda db: connectors.sync(db, "files", [facts], clock(), complete=True))
+    found = await store.read(lambda db: connectors.by_key(db, "files", "contoso"))
+    assert found is not None
+    return found
