@@ -1,0 +1,204 @@
+"""Names to addresses: each failure by its cause, and none that mail would not meet."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import dns.edns
+import dns.message
+import dns.rcode
+import pytest
+
+from bot.probes.resolver import Exchanger, Resolver, Unresolved
+from bot.sandbox.dns_server import DnsFault, DnsServer, Node
+from knowledge.classify import Cause
+
+A = Node({"A": ("192.0.2.1",)})
+
+
+@asynccontextmanager
+async def serving(**nodes: Node) -> AsyncIterator[tuple[Resolver, DnsServer]]:
+    """A resolver whose only server has these names below .test, underscores as dashes."""
+    async with DnsServer({f"{name.replace('_', '-')}.test": node for name, node in nodes.items()}) as server:
+        yield Resolver([server.address]), server
+
+
+async def test_a_and_aaaa_are_both_found_ipv4_first() -> None:
+    async with serving(dual=Node({"A": ("192.0.2.2", "192.0.2.1"), "AAAA": ("2001:db8::1",)})) as (resolver, _):
+        assert sorted(await resolver.addresses("dual.test")) == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+
+
+@pytest.mark.parametrize("kind", ["AAAA", "A"])
+@pytest.mark.parametrize("fault", [DnsFault.SERVFAIL, DnsFault.REFUSED, DnsFault.GARBAGE, DnsFault.SILENT])
+async def test_a_broken_half_beside_a_good_one_is_no_failure(fault: DnsFault, kind: str) -> None:
+    node = Node({"A": ("192.0.2.1",), "AAAA": ("2001:db8::1",)}, fault, frozenset({kind}))
+    async with serving(half=node) as (resolver, _):
+        started = time.monotonic()
+        (found,) = await resolver.addresses("half.test", 3)
+        assert found == ("192.0.2.1" if kind == "AAAA" else "2001:db8::1")
+        assert time.monotonic() - started < 1.3
+
+
+@pytest.mark.parametrize(
+    ("node", "cause"),
+    [
+        (None, Cause.NXDOMAIN),
+        (Node({"TXT": ('"x"',)}), Cause.NODATA),
+        (Node(fault=DnsFault.SERVFAIL), Cause.SERVFAIL),
+        (Node(fault=DnsFault.REFUSED), Cause.DNS_REFUSED),
+        (Node(fault=DnsFault.NOTIMP), Cause.DNS_ERROR),
+        (Node(fault=DnsFault.FORMERR), Cause.DNS_ERROR),
+        (Node(fault=DnsFault.GARBAGE), Cause.DNS_ERROR),
+        (Node(fault=DnsFault.WRONG_ID), Cause.DNS_ERROR),
+        (Node(fault=DnsFault.LAME), Cause.LAME),
+        (Node(fault=DnsFault.SILENT), Cause.DNS_TIMEOUT),
+        (Node(fault=DnsFault.TRUNCATED_ONLY), Cause.DNS_ERROR),
+        (Node({"CNAME": ("name.test.",)}), Cause.CNAME_LOOP),
+        (Node({"CNAME": ("absent.test.",)}), Cause.NXDOMAIN),
+    ],
+)
+async def test_each_failure_has_its_cause_and_its_end(node: Node | None, cause: Cause) -> None:
+    async with serving(**({"name": node} if node else {})) as (resolver, _):
+        started = time.monotonic()
+        with pytest.raises(Unresolved) as failed:
+            await resolver.addresses("name.test", 0.6)
+        assert failed.value.cause is cause
+        assert time.monotonic() - started < 0.8
+
+
+async def test_a_truncated_answer_is_asked_for_by_tcp() -> None:
+    async with serving(big=Node({"A": ("192.0.2.1",)}, DnsFault.TRUNCATED)) as (resolver, _):
+        assert await resolver.addresses("big.test") == ["192.0.2.1"]
+
+
+async def test_an_answer_too_big_for_udp_comes_by_tcp() -> None:
+    async with serving(big=Node({"A": tuple(f"10.0.{n // 250}.{n % 250}" for n in range(1, 200))})) as (resolver, _):
+        assert len(await resolver.addresses("big.test")) == 8
+
+
+async def test_the_second_server_answers_for_a_dead_first() -> None:
+    async with serving(name=A) as (_, second), serving(name=Node(fault=DnsFault.SERVFAIL)) as (_, first):
+        assert await Resolver([first.address, second.address]).addresses("name.test") == ["192.0.2.1"]
+        second.put("name.test", Node(fault=DnsFault.SILENT))
+        with pytest.raises(Unresolved) as failed:
+            await Resolver([first.address, second.address]).addresses("name.test", 0.4)
+        assert failed.value.cause is Cause.SERVFAIL
+
+
+async def test_a_cname_outside_of_the_answer_is_followed() -> None:
+    async with serving(real=A) as (resolver, server):
+        server.put("alias.test", Node({"CNAME": ("real.test.",)}))
+        assert await resolver.addresses("alias.test") == ["192.0.2.1"]
+
+
+async def test_localhost_needs_no_resolver() -> None:
+    assert await Resolver([("127.0.0.1", 9)]).addresses("localhost") == ["127.0.0.1", "::1"]
+
+
+async def test_exchangers_come_in_the_order_of_preference() -> None:
+    node = Node({"MX": ("20 b.test.", "10 z.test.", "10 a.test.", "0 <!channel>.test.")})
+    async with serving(mail=node) as (resolver, _):
+        found = await resolver.exchangers("mail.test")
+    assert found == [
+        Exchanger(*pair) for pair in [(0, "<!channel>.test"), (10, "a.test"), (10, "z.test"), (20, "b.test")]
+    ]
+
+
+async def test_no_mx_means_none_and_a_null_mx_means_no() -> None:
+    async with serving(plain=A, null=Node({"MX": ("0 .",)})) as (resolver, _):
+        assert await resolver.exchangers("plain.test") == []
+        with pytest.raises(Unresolved) as failed:
+            await resolver.exchangers("null.test")
+        assert failed.value.cause is Cause.NULL_MX
+
+
+async def test_no_name_server_at_all_is_told_and_not_raised() -> None:
+    resolver = Resolver([("127.0.0.1", 9)])
+    resolver._servers = ()
+    with pytest.raises(Unresolved, match="no name server is configured"):
+        await resolver.addresses("mail.test")
+
+
+async def test_the_system_has_its_own_servers() -> None:
+    assert all(port == 53 for _, port in Resolver()._servers)
+
+
+async def test_cancelling_a_lookup_leaves_no_task() -> None:
+    async with serving(name=Node(fault=DnsFault.SILENT)) as (resolver, _):
+        before = asyncio.all_tasks()
+        task = asyncio.create_task(resolver.addresses("name.test"))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == before
+
+
+class _Scripted(asyncio.DatagramProtocol):
+    """A UDP server that answers with what `reply` makes of the question."""
+
+    def __init__(self, reply: Callable[[dns.message.Message], dns.message.Message]) -> None:
+        self._reply = reply
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._transport.sendto(self._reply(dns.message.from_wire(data)).to_wire(), addr)
+
+
+@asynccontextmanager
+async def scripted(reply: Callable[[dns.message.Message], dns.message.Message]) -> AsyncIterator[Resolver]:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Scripted(reply), local_addr=("127.0.0.1", 0))
+    try:
+        yield Resolver([transport.get_extra_info("sockname")])
+    finally:
+        transport.close()
+        await asyncio.sleep(0)
+
+
+async def test_a_failed_signature_is_bogus() -> None:
+    def reply(query: dns.message.Message) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        answer.set_rcode(dns.rcode.SERVFAIL)
+        answer.use_edns(0, options=[dns.edns.EDEOption(dns.edns.EDECode.DNSSEC_BOGUS)])
+        return answer
+
+    async with scripted(reply) as resolver:
+        with pytest.raises(Unresolved) as failed:
+            await resolver.addresses("name.test")
+    assert failed.value.cause is Cause.BOGUS
+
+
+async def test_a_server_that_knows_no_edns_is_asked_without() -> None:
+    def reply(query: dns.message.Message) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        if query.edns >= 0:
+            answer.set_rcode(dns.rcode.FORMERR)
+            answer.use_edns(False)
+        else:
+            answer.answer.append(dns.rrset.from_text(query.question[0].name, 1, "IN", "A", "192.0.2.7"))
+        return answer
+
+    async with scripted(reply) as resolver:
+        assert await resolver.addresses("name.test") == ["192.0.2.7"]
+
+
+async def test_cnames_that_never_end_are_a_loop() -> None:
+    def reply(query: dns.message.Message) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        name = query.question[0].name
+        length = struct.unpack("B", name.labels[0][-1:])[0]
+        target = f"x{length}{len(name.labels[0])}{'y' * len(name.labels[0])}.test."
+        answer.answer.append(dns.rrset.from_text(name, 1, "IN", "CNAME", target))
+        return answer
+
+    async with scripted(reply) as resolver:
+        with pytest.raises(Unresolved) as failed:
+            await resolver.addresses("name.test")
+    assert failed.value.cause is Cause.CNAME_LOOP
