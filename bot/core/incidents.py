@@ -212,17 +212,20 @@ def _may_resolve(known: Known, trouble: Trouble | None, situation: Situation) ->
     """Why it is over; None: it is not.
 
     Its mail still waits, or its probe still fails: no. Seen by the probe: enough good probes are needed. Seen by the
-    queue alone: it is over when drained. A flapping one must have been quiet for the whole window.
+    queue alone: it is over when drained. A flapping one must have been quiet for the whole window. While Fix now is at
+    work nothing is over; while it waits to verify, only proven delivery ends it.
     """
     incident, policy = known.incident, situation.policy
-    if trouble is not None or _being_fixed(known):
+    if trouble is not None or incident.state is IncidentState.FIXING:
         return None
     fine = situation.run.successes >= policy.resolve_after
     if "probe" in known.names("by") and not fine:
         return None
     if incident.flapping and situation.now - incident.updated_at < policy.flap_window:
         return None
-    return Reason.DELIVERING if fine else Reason.DRAINED
+    if fine:
+        return Reason.DELIVERING
+    return None if incident.state is IncidentState.VERIFYING else Reason.DRAINED
 
 
 def _resolve(known: Known, reason: Reason, situation: Situation) -> Decision:
