@@ -91,7 +91,7 @@ def make_plan(situation: Situation, policy: Policy, now: datetime) -> Plan | NoP
         waiting=len(mail.every),
         valid_waiting=len(mail.valid),
         unknown_waiting=len(mail.unknown),
-        invalid_recipients=len({m.recipient for m in mail.invalid}),
+        invalid_recipients=len({m.recipient.lower() for m in mail.invalid}),
         steps=possible,
         by_hand=instructions(situation.connector.name, {s.kind: s.domains for s in by_hand}),
         notes=(*_mail_notes(mail), *notes),
@@ -299,12 +299,12 @@ def _domain_step(domains: tuple[str, ...], mail: _Mail, rejects: bool) -> PlanSt
 def _connector_step(connector: Connector, mail: _Mail) -> PlanStep:
     kept = (*mail.valid, *mail.unknown)
     first = min((m.expires_at for m in kept), default=None)
-    until = f", the first of which bounces {first:%Y-%m-%d %H:%M} UTC unless it is delivered before" if first else ""
+    due = f"; the first bounce is due at {first:%Y-%m-%d %H:%M} UTC" if first else ""
     where = ", ".join(connector.smart_hosts) or "its servers"
     return PlanStep(
         kind=StepKind.DISABLE_CONNECTOR,
         title=f"Disable the connector “{connector.name}”",
-        effect=f"No more attempts to reach {where}. It holds {_messages(kept)} that are not rejected{until}.",
+        effect=f"No more attempts to reach {where}. Still queued then: {_messages(kept)}{due}.",
         count=len(kept),
     )
 

@@ -1,0 +1,385 @@
+"""What Fix now offers, refuses, leaves alone and notices as changed: tables over one situation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bot.core.by_hand import instructions, powershell_string
+from bot.core.capabilities import Capability
+from bot.core.fix_plan import NoPlan, Plan, changes, still_rejectable, would_do
+from bot.core.fix_planning import Situation, make_plan
+from bot.core.policy import Policy
+from storage.records import (
+    Connector,
+    ConnectorFacts,
+    ConnectorKind,
+    DomainFacts,
+    DomainType,
+    Incident,
+    IncidentState,
+    MessageFacts,
+    MessageStatus,
+    Severity,
+    StepKind,
+)
+
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+ON = Policy(actions_on=True)
+REJECT, DOMAIN, CONNECTOR = StepKind.REJECT_INVALID, StepKind.DOMAIN_AUTHORITATIVE, StepKind.DISABLE_CONNECTOR
+ALL = frozenset(Capability)
+
+
+@dataclass(frozen=True)
+class Rule:
+    steps: tuple[str, ...] = ("reject_invalid", "domain_authoritative", "disable_connector")
+    kinds: tuple[str, ...] = ("on_premises",)
+
+
+INCIDENT = Incident(
+    id=12,
+    connector_id=1,
+    code="4.4.316",
+    state=IncidentState.FIRING,
+    severity=Severity.WARNING,
+    opened_at=NOW,
+    updated_at=NOW,
+    first_failure_at=NOW,
+    channel="C1",
+)
+SITE = Connector(
+    id=1,
+    backend="lab",
+    key="k1",
+    name="To on-prem",
+    kind=ConnectorKind.ON_PREMISES,
+    smart_hosts=("mail.onprem.test",),
+    recipient_domains=("onprem.test",),
+    next_probe_at=NOW,
+    changed_at=NOW,
+)
+RELAY = DomainFacts(backend="lab", name="onprem.test", type=DomainType.INTERNAL_RELAY)
+
+
+def mail(key: str, recipient: str, sender: str = "one@contoso.test", **more: Any) -> MessageFacts:
+    return MessageFacts(
+        backend="lab",
+        key=key,
+        recipient=recipient,
+        sender=sender,
+        received_at=NOW - timedelta(hours=5),
+        expires_at=NOW + timedelta(hours=19),
+        **more,
+    )
+
+
+WAITING = (
+    mail("m1", "valid@onprem.test"),
+    mail("m1", "Gone@onprem.test"),
+    mail("m2", "gone@onprem.test"),
+    mail("m3", "left@onprem.test", "two@contoso.test"),
+    mail("m4", "out@onprem.test", status=MessageStatus.DELIVERED),
+)
+BASE = Situation(
+    incident=INCIDENT,
+    connector=SITE,
+    seen=SITE,
+    domains=(RELAY,),
+    waiting=WAITING,
+    valid=frozenset({"valid@onprem.test"}),
+    invalid=frozenset({"gone@onprem.test", "left@onprem.test"}),
+    capabilities=ALL,
+    rule=Rule(),
+    queue_read_at=NOW - timedelta(minutes=1),
+)
+
+
+def plan(situation: Situation = BASE, policy: Policy = ON) -> Plan:
+    made = make_plan(situation, policy, NOW)
+    assert isinstance(made, Plan), made
+    return made
+
+
+def kinds(found: Plan) -> list[StepKind]:
+    return [step.kind for step in found.steps]
+
+
+def connector(**more: Any) -> Any:
+    return replace(SITE, **more)
+
+
+def facts(**more: Any) -> ConnectorFacts:
+    values = {name: getattr(SITE, name) for name in ConnectorFacts.__slots__}
+    return ConnectorFacts(**{**values, **more})
+
+
+def test_the_plan_counts_everything_it_would_touch() -> None:
+    found = plan()
+    assert (found.waiting, found.valid_waiting, found.unknown_waiting, found.invalid_recipients) == (4, 1, 0, 2)
+    assert kinds(found) == [REJECT, DOMAIN, CONNECTOR]
+    reject, domain, connector = found.steps
+    assert reject.title == "Reject 3 messages to 2 invalid recipients"
+    assert reject.effect == (
+        "2 senders get a bounce for it (5.1.10): one@contoso.test (2), two@contoso.test (1). 1 of 4 stay queued."
+    )
+    assert reject.irreversible is not None
+    assert reject.refs == (("m1", "Gone@onprem.test"), ("m2", "gone@onprem.test"), ("m3", "left@onprem.test"))
+    assert (domain.title, domain.domains) == ("Make onprem.test Authoritative", ("onprem.test",))
+    assert connector.effect == (
+        "No more attempts to reach mail.onprem.test. Still queued then: 1 message; the first bounce is due at "
+        "2026-11-25 03:00 UTC."
+    )
+    assert (found.by_hand, found.notes, found.dry_run) == ((), (), False)
+
+
+REFUSED: list[tuple[str, Situation]] = [
+    ("#12 is resolved already", replace(BASE, incident=replace(INCIDENT, state=IncidentState.RESOLVED))),
+    ("is being verified", replace(BASE, incident=replace(INCIDENT, state=IncidentState.VERIFYING))),
+    ("is running right now", replace(BASE, incident=replace(INCIDENT, state=IncidentState.FIXING))),
+    ("is running right now", replace(BASE, fix_running=True)),
+    ("no cure for 4.4.315", replace(BASE, incident=replace(INCIDENT, code="4.4.315"), rule=None)),
+    ("leads to a partner", replace(BASE, connector=connector(kind=ConnectorKind.PARTNER))),
+    ("no longer has the connector", replace(BASE, seen=None)),
+    ("was changed in the mail system (smart hosts)", replace(BASE, seen=facts(smart_hosts=("x.test",)))),
+    ("was changed in the mail system (enabled)", replace(BASE, seen=facts(enabled=False))),
+    ("too long ago", replace(BASE, queue_read_at=NOW - timedelta(minutes=16))),
+    ("too long ago", replace(BASE, queue_read_at=None)),
+    (
+        "Nothing is left to do",
+        replace(BASE, connector=connector(enabled=False), seen=facts(enabled=False), domains=(), waiting=()),
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "situation"), REFUSED)
+def test_no_plan_where_fix_now_has_no_place(words: str, situation: Situation) -> None:
+    made = make_plan(situation, ON, NOW)
+    assert isinstance(made, NoPlan)
+    assert words in made.reason
+
+
+def test_one_sender_one_recipient_one_message_are_said_in_the_singular() -> None:
+    (step, *_) = plan(replace(BASE, waiting=(WAITING[2],))).steps
+    assert step.title == "Reject 1 message to 1 invalid recipient"
+    assert step.effect.startswith("1 sender gets a bounce")
+
+
+def test_only_the_five_who_get_the_most_bounces_are_named() -> None:
+    waiting = tuple(mail(f"x{n}", "gone@onprem.test", f"s{n % 7}@contoso.test") for n in range(10))
+    (step, *_) = plan(replace(BASE, waiting=waiting)).steps
+    assert [one.sender for one in step.senders] == [f"s{n}@contoso.test" for n in (0, 1, 2, 3, 4)]
+    assert [one.count for one in step.senders] == [2, 2, 2, 1, 1]
+    assert step.more_senders == 2
+    assert "and 2 more" in step.effect
+
+
+def test_an_address_in_neither_answer_is_never_rejected_and_withholds_what_rests_on_the_directory() -> None:
+    found = plan(replace(BASE, invalid=frozenset({"gone@onprem.test"})))
+    assert kinds(found) == [CONNECTOR]
+    assert "didn't answer for 1 recipient" in found.notes[0]
+    assert any("Set-AcceptedDomain" in line for line in found.by_hand)
+
+
+def test_an_address_that_is_called_both_valid_and_invalid_is_valid() -> None:
+    both = frozenset({"valid@onprem.test", "gone@onprem.test", "left@onprem.test"})
+    found = plan(replace(BASE, valid=both, invalid=both))
+    assert REJECT not in kinds(found)
+    assert found.valid_waiting == 4
+
+
+def test_an_address_outside_our_domains_is_left_alone_even_if_called_invalid() -> None:
+    waiting = (*WAITING, mail("m5", "x@elsewhere.test"))
+    found = plan(replace(BASE, waiting=waiting, invalid=BASE.invalid | {"x@elsewhere.test"}))
+    assert found.steps[0].count == 3
+    assert found.notes == ("1 message for 1 recipient outside our domains: left alone.",)
+
+
+def test_sub_domains_belong_to_a_domain_that_matches_them() -> None:
+    domain = replace(RELAY, match_subdomains=True)
+    waiting = (mail("m1", "gone@a.onprem.test"),)
+    found = plan(replace(BASE, domains=(domain,), waiting=waiting, invalid=frozenset({"gone@a.onprem.test"})))
+    assert kinds(found) == [REJECT, CONNECTOR]
+    assert found.notes == ("onprem.test matches sub-domains, which needs Internal Relay: left alone.",)
+
+
+def other(*patterns: str, enabled: bool = True) -> ConnectorFacts:
+    return facts(key="k2", name="Other", recipient_domains=patterns, enabled=enabled)
+
+
+@pytest.mark.parametrize(
+    ("domain", "patterns", "others", "changed"),
+    [
+        (RELAY, ("onprem.test",), (), True),
+        (RELAY, ("OnPrem.test",), (), True),
+        (RELAY, ("*.test",), (), True),
+        (RELAY, ("*",), (), True),
+        (RELAY, (), (), True),
+        (replace(RELAY, name="idle.test"), ("*",), (), False),
+        (RELAY, ("elsewhere.test",), (), False),
+        (replace(RELAY, type=DomainType.AUTHORITATIVE), ("onprem.test",), (), False),
+        (replace(RELAY, type=DomainType.EXTERNAL_RELAY), ("onprem.test",), (), False),
+        (RELAY, ("onprem.test",), (other("onprem.test"),), False),
+        (RELAY, ("onprem.test",), (other("*.test"),), False),
+        (RELAY, ("onprem.test",), (other("onprem.test", enabled=False),), True),
+        (RELAY, ("onprem.test",), (other("elsewhere.test"),), True),
+    ],
+)
+def test_only_an_internal_relay_domain_that_this_connector_alone_carries_is_changed(
+    domain: DomainFacts, patterns: tuple[str, ...], others: tuple[ConnectorFacts, ...], changed: bool
+) -> None:
+    site = connector(recipient_domains=patterns)
+    found = plan(replace(BASE, connector=site, seen=site, domains=(domain,), others=others))
+    assert (DOMAIN in kinds(found)) is changed
+
+
+@pytest.mark.parametrize(
+    ("missing", "left"),
+    [
+        ({Capability.REJECT_MESSAGES}, [DOMAIN, CONNECTOR]),
+        ({Capability.READ_RECIPIENTS}, [DOMAIN, CONNECTOR]),
+        ({Capability.SET_DOMAIN_TYPE}, [REJECT, CONNECTOR]),
+        ({Capability.SET_CONNECTOR_ENABLED}, [REJECT, DOMAIN]),
+        (ALL, []),
+    ],
+)
+def test_what_the_backend_cannot_do_is_told_for_a_persons_hands(
+    missing: frozenset[Capability], left: list[StepKind]
+) -> None:
+    found = plan(replace(BASE, capabilities=ALL - missing))
+    assert kinds(found) == left
+    assert found.by_hand
+
+
+def test_a_backend_that_only_changes_settings_says_that_the_rejecting_comes_later() -> None:
+    found = plan(replace(BASE, capabilities=ALL - {Capability.REJECT_MESSAGES}))
+    assert "At its next retry it rejects 3 messages to 2 invalid recipients." in found.steps[0].effect
+
+
+def test_facts_of_a_system_that_nobody_can_act_on_may_be_old() -> None:
+    assert plan(replace(BASE, capabilities=frozenset(), queue_read_at=None)).steps == ()
+
+
+def test_the_article_decides_which_steps_there_are() -> None:
+    assert kinds(plan(replace(BASE, rule=Rule(steps=("disable_connector",))))) == [CONNECTOR]
+
+
+def test_a_connector_without_waiting_mail_may_still_be_retired() -> None:
+    site = connector(smart_hosts=())
+    found = plan(replace(BASE, connector=site, seen=site, waiting=()))
+    assert kinds(found) == [DOMAIN, CONNECTOR]
+    assert found.steps[1].effect == "No more attempts to reach its servers. Still queued then: 0 messages."
+
+
+def test_while_actions_are_off_the_plan_is_a_dry_run_with_instructions() -> None:
+    found = plan(policy=Policy())
+    assert found.dry_run
+    assert kinds(found) == [REJECT, DOMAIN, CONNECTOR]
+    assert [line.partition(":")[0] for line in found.by_hand] == [
+        "Invalid recipients",
+        "Admin center (https",
+        "PowerShell",
+        "Admin center (https",
+        "PowerShell",
+    ]
+
+
+def test_a_plan_survives_being_stored() -> None:
+    found = plan(replace(BASE, waiting=(*WAITING, mail("m5", "x@elsewhere.test"))), Policy())
+    assert Plan.from_json(found.to_json()) == found
+    assert Plan.from_json(found.to_json()).digest == found.digest
+
+
+@pytest.mark.parametrize(
+    ("typed", "accepted"),
+    [("To on-prem", True), ("  to ON-PREM ", True), ("To on-pre", False), ("", False), ("To  on-prem", False)],
+)
+def test_the_name_must_be_typed_whole(typed: str, accepted: bool) -> None:
+    assert plan().accepts_name(typed) is accepted
+
+
+@pytest.mark.parametrize(
+    ("chosen", "picked"),
+    [
+        ([CONNECTOR, REJECT], (REJECT, CONNECTOR)),
+        ([REJECT, REJECT], (REJECT,)),
+        ([], None),
+        ([DOMAIN, REJECT, CONNECTOR], (REJECT, DOMAIN, CONNECTOR)),
+    ],
+)
+def test_chosen_steps_run_in_their_order(chosen: list[StepKind], picked: tuple[StepKind, ...] | None) -> None:
+    assert plan().pick(chosen) == picked
+
+
+def test_a_step_that_is_not_offered_cannot_be_chosen() -> None:
+    found = plan(replace(BASE, domains=(replace(RELAY, match_subdomains=True),)))
+    assert found.pick([DOMAIN]) is None
+    assert found.step(DOMAIN) is None
+
+
+def test_the_chosen_steps_can_be_shown_in_words() -> None:
+    (line,) = would_do(plan(), [CONNECTOR])
+    assert line.startswith("Disable the connector “To on-prem”: No more attempts to reach mail.onprem.test.")
+
+
+CHANGED: list[tuple[ConnectorFacts | None, DomainFacts | None, tuple[str, ...]]] = [
+    (facts(), RELAY, ()),
+    (None, RELAY, ("the mail system no longer has the connector “To on-prem”",)),
+    (facts(enabled=False), RELAY, ("enabled was yes and is no now",)),
+    (facts(smart_hosts=()), RELAY, ("smart hosts was mail.onprem.test and is empty now",)),
+    (facts(tls_domain="a.test", port=26), RELAY, ("port was empty", "TLS domain was empty and is a.test now")),
+    (facts(), None, ("domain onprem.test was internal_relay and is gone now",)),
+    (
+        facts(),
+        replace(RELAY, match_subdomains=True),
+        ("domain onprem.test was internal_relay and is internal_relay with sub-domains now",),
+    ),
+    (facts(partner_contact="noc@x.test", alert_channel="C9"), RELAY, ()),
+]
+
+
+@pytest.mark.parametrize(("seen", "domain", "expected"), CHANGED)
+def test_what_changed_since_the_offer_is_named(
+    seen: ConnectorFacts | None, domain: DomainFacts | None, expected: tuple[str, ...]
+) -> None:
+    found = changes(plan(), seen, [domain] if domain else [])
+    assert len(found) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(found, expected, strict=True))
+
+
+def test_new_mail_is_no_change_but_a_new_setting_is() -> None:
+    more = plan(replace(BASE, waiting=(*WAITING, mail("m9", "gone@onprem.test"))))
+    moved = connector(port=2525)
+    assert more.digest == plan().digest
+    assert plan(replace(BASE, connector=moved, seen=moved)).digest != plan().digest
+
+
+def test_only_what_is_still_queued_and_still_invalid_is_rejected() -> None:
+    found, valid, invalid = plan(), frozenset({"left@onprem.test"}), BASE.invalid
+    now = [WAITING[1], replace(WAITING[2], status=MessageStatus.EXPIRED), WAITING[3], mail("new", "gone@onprem.test")]
+    assert still_rejectable(found, now, valid, invalid) == (("m1", "Gone@onprem.test"),)
+    assert still_rejectable(found, now, valid, frozenset()) == ()
+    assert still_rejectable(plan(replace(BASE, rule=Rule(steps=("disable_connector",)))), now, valid, invalid) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [
+        ("To on-prem", "'To on-prem'"),
+        ("it's", "'it''s'"),
+        ("a\u2019; Remove-Mailbox", "'a\u2019\u2019; Remove-Mailbox'"),
+        ("$(evil)`n\r\n", "'$(evil)`n '"),
+    ],
+)
+def test_foreign_names_cannot_leave_their_powershell_string(text: str, literal: str) -> None:
+    assert powershell_string(text) == literal
+
+
+def test_instructions_name_the_real_things_only_for_the_steps_asked_for() -> None:
+    assert instructions("X", {}) == ()
+    lines = instructions("To on-prem", {CONNECTOR: (), DOMAIN: ("a.test", "b.test")})
+    assert lines[0].endswith("accepteddomains): Mail flow → Accepted domains → a.test → Authoritative")
+    assert lines[3] == "PowerShell: Set-AcceptedDomain -Identity 'b.test' -DomainType Authoritative"
+    assert lines[5] == "PowerShell: Set-OutboundConnector -Identity 'To on-prem' -Enabled $false"
