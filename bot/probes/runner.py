@@ -72,7 +72,7 @@ class Prober:
         found = await Addressing(request, self._resolver, deadline).find()
         async with asyncio.TaskGroup() as group:
             jobs = [group.create_task(self._result(f, request, deadline, tell)) for f in _bounded(found)]
-        return overall(_forgive_ipv6([job.result() for job in jobs]), deadline.elapsed_ms())
+        return overall(forgive_ipv6([job.result() for job in jobs]), deadline.elapsed_ms())
 
     async def egress_open(self, targets: Sequence[tuple[str, int]], timeout: float) -> bool:
         """Is there a way out at all? True as soon as one (name or address, port) accepts a connection.
@@ -179,7 +179,7 @@ def _bounded(found: Sequence[Found]) -> list[Found]:
     return [f for f in found if f not in surplus]
 
 
-def _forgive_ipv6(results: Sequence[TargetResult]) -> list[TargetResult]:
+def forgive_ipv6(results: Sequence[TargetResult]) -> list[TargetResult]:
     """That there is no IPv6 here is our limit: such an address is left out beside others that could be dialled."""
     ours = [r for r in results if Cause.NO_IPV6_HERE in r.warnings]
     if not any(r.ip for r in results if r not in ours):
