@@ -13,7 +13,6 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from typing import NewType
-from urllib.parse import urlsplit
 
 from knowledge.article import LINK_HOSTS
 
@@ -95,7 +94,7 @@ def prose(foreign: object, limit: int = SHOWN) -> Mrkdwn:
 
 def code(foreign: object, limit: int = SHOWN) -> Mrkdwn:
     """For evidence: the original in a code span that it can't leave."""
-    text = _escape(_defang(visible(foreign, limit)).replace("`", "'").replace("@", "＠"))
+    text = _escape(_defang(visible(foreign, limit)).replace("`", "'"))
     return Mrkdwn(f"`{text or ' '}`")
 
 
@@ -157,7 +156,7 @@ def article(text: str, limit: int = 600) -> Mrkdwn:
     for found in _MARKUP.finditer(line):
         out.append(_between(line[done : found.start()]))
         span, url = found.groups()
-        out.append(code(span, limit) if span else source(url, urlsplit(url).netloc))
+        out.append(code(span, limit) if span else source(url))
         done = found.end()
     return Mrkdwn("".join([*out, _between(line[done:])]))
 
@@ -182,11 +181,15 @@ def when(moment: datetime) -> Mrkdwn:
     return Mrkdwn(f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time}}|{fallback}>")
 
 
-def source(url: str, label: str) -> Mrkdwn:
-    """A link to documentation: https and a known host, or no link at all."""
-    parts = urlsplit(url)
-    safe = parts.scheme == "https" and parts.netloc in LINK_HOSTS and not re.search(r"[\s<>|`\"\\]", url)
-    return Mrkdwn(f"<{_escape(url)}|{prose(label, 80)}>") if safe else prose(label, 80)
+_HTTPS = re.compile(r"https://([a-z0-9.-]+)(?:[/?#][^\s<>|`\"\\]*)?")
+
+
+def source(url: str, label: str | None = None) -> Mrkdwn:
+    """A link to documentation: https and a known host, or no link at all. The label is the host unless given."""
+    found = _HTTPS.fullmatch(url)
+    if found is None or found[1] not in LINK_HOSTS:
+        return prose(label or url, 80)
+    return Mrkdwn(f"<{_escape(url)}|{prose(label or found[1], 80)}>")
 
 
 def message_link(workspace: str, channel: str, ts: str, label: str) -> Mrkdwn:

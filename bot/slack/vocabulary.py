@@ -87,8 +87,8 @@ def too_long(line: Line) -> bool:
 
 def nearest(word: str) -> str | None:
     """The word that was probably meant."""
-    found = get_close_matches(word, BY_NAME, n=1, cutoff=0.5)
-    return found[0] if found else next((name for name in BY_NAME if word and name.startswith(word)), None)
+    begun = [name for name in BY_NAME if word and name.startswith(word)]
+    return next(iter(begun or get_close_matches(word, BY_NAME, n=1, cutoff=0.5)), None)
 
 
 def help_lines() -> Mrkdwn:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 ADMIN, OTHER_ADMIN, READER, CHANNEL = "U0ADMINONE", "U0ADMINTWO", "U0READER", "C0MAILALERTS"
 
 
