@@ -14,7 +14,7 @@ from datetime import timedelta
 from bot.core.clock import Clock
 from bot.sandbox.mail_system.led import Failure, Trouble
 from bot.sandbox.mail_system.model import Entry, TenantConnector, domain_of
-from bot.sandbox.mail_system.names import CannotResolve, Names
+from bot.sandbox.mail_system.names import CannotResolve, Names, Target
 from bot.sandbox.mail_system.smtp_sender import AttemptFailed, Manner, Reply, Session
 from bot.sandbox.mail_system.tenant import Ref, Tenant
 
@@ -66,14 +66,11 @@ class Courier:
         """A session with the first address that is usable; the failure of the last one if none is."""
         manner = replace(self._manner, tls_setting=connector.tls_setting, tls_domain=connector.tls_domain)
         failed = AttemptFailed(Failure(trouble=Trouble.DNS, host=domain))
-        for host, ip in await self._names.targets(connector, domain):
-            session = Session(host, ip, connector.port or self._port, manner)
+        for target in await self._names.targets(connector, domain):
             try:
-                await session.open()
+                return await _opened(target, connector.port or self._port, manner)
             except AttemptFailed as error:
                 failed = error
-            else:
-                return session
         raise failed
 
     async def _send_one(self, session: Session, left: list[Ref]) -> None:
@@ -104,6 +101,19 @@ class Courier:
         now = self._clock()
         for ref in refs:
             self._tenant.deferred(ref, now, failure, until=now + self._retry)
+
+
+async def _opened(target: Target, port: int, manner: Manner) -> Session:
+    """A usable session with one address. Opportunistic: when TLS breaks, the same again in clear text."""
+    session = Session(*target, port, manner)
+    try:
+        await session.open()
+    except AttemptFailed:
+        if not (session.tls_broke and manner.tls_setting == "opportunistic"):
+            raise
+        session = Session(*target, port, replace(manner, tls_setting="none"))
+        await session.open()
+    return session
 
 
 def _by_next_hop(connector: TenantConnector, entries: Sequence[Entry]) -> dict[str, list[Entry]]:

@@ -73,4 +73,9 @@ def expired(reason: str | None) -> str:
     if match is None:
         return GIVEN_UP
     rest, name, message = match.groups()
-    return f"550 5.{rest} Message expired, {name[:1].lower()}{name[1:]}({message or ''})"
+    return f"550 5.{rest} Message expired, {_lowered(name)}({message or ''})"
+
+
+def _lowered(name: str) -> str:
+    """As it stands inside a sentence; abbreviations stay as they are."""
+    return name if name[:2].isupper() else name[:1].lower() + name[1:]

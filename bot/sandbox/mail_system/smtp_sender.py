@@ -61,7 +61,7 @@ class AttemptFailed(Exception):
 
 
 class Session:
-    """One SMTP session with one address of one smart host."""
+    """One SMTP session with one address of one smart host. `tls_broke`: it failed after STARTTLS was agreed on."""
 
     def __init__(self, host: str, ip: str, port: int, manner: Manner) -> None:
         self._host = host
@@ -70,7 +70,9 @@ class Session:
         self._manner = manner
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter | None = None
+        self._clear: asyncio.StreamWriter | None = None
         self._offers: frozenset[str] = frozenset()
+        self.tls_broke = False
 
     def failure(self, trouble: Trouble, detail: str = "") -> Failure:
         """A failure that names this session's peer."""
@@ -140,18 +142,20 @@ class Session:
             return
         reply = await self._command("STARTTLS")
         if reply.code // 100 == 2:
+            self.tls_broke = True
             await self._handshake()
             await self._hello()
+            self.tls_broke = False
         elif required:
             raise AttemptFailed(self.failure(Trouble.UNUSABLE, reply.text))
 
     async def _handshake(self) -> None:
         # A fresh reader takes over: clear text that came along with the 220 stays behind in the old one, never to be
-        # read as if it had come under TLS.
+        # read as if it had come under TLS. The old writer is kept: when it is collected, it closes the connection.
         loop = asyncio.get_running_loop()
         assert self._writer is not None
         reader = asyncio.StreamReader(limit=MAX_LINE, loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        protocol = _TlsProtocol(reader, loop=loop)
         name = (self._manner.tls_domain or self._host).removeprefix("*.")
         try:
             async with asyncio.timeout(self._manner.reply_timeout):
@@ -163,13 +167,16 @@ class Session:
             raise AttemptFailed(self.failure(Trouble.CERTIFICATE, detail)) from None
         except TimeoutError:
             raise AttemptFailed(self.failure(Trouble.CLOSED)) from None
+        except ConnectionError:
+            raise AttemptFailed(self.failure(Trouble.CLOSED, "Socket error code 10054")) from None
         except OSError:
             detail = "451 4.4.0 TLS negotiation failed with error SocketError"
             raise AttemptFailed(self.failure(Trouble.UNUSABLE, detail)) from None
         if transport is None:
             raise AttemptFailed(self.failure(Trouble.CLOSED))
         protocol.connection_made(transport)
-        self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        self._clear, self._reader = self._writer, reader
+        self._writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         self._check_name(transport.get_extra_info("peercert") or {})
 
     def _check_name(self, certificate: dict[str, Any]) -> None:
@@ -177,6 +184,8 @@ class Session:
             return
         wanted = (self._manner.tls_domain or self._host).lower()
         names = [value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+        subject = [pair for group in certificate.get("subject", ()) for pair in group]
+        names = names or [value.lower() for kind, value in subject if kind == "commonName"]
         if not any(_matches(wanted, name) for name in names):
             shown = names[0] if names else "none"
             raise AttemptFailed(
@@ -222,6 +231,14 @@ class Session:
         except ValueError:
             pass
         raise AttemptFailed(self.failure(Trouble.UNUSABLE, "reply without end"))
+
+
+class _TlsProtocol(asyncio.StreamReaderProtocol):
+    """Under TLS there is no half-closed connection: asking for one only makes asyncio grumble in the log."""
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return False
 
 
 def _trouble_of(error: OSError) -> Trouble:
