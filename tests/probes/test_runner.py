@@ -304,3 +304,7 @@ async def test_ehlo_says_the_given_name_or_an_address_literal(lab) -> None:
         await prober.probe(ProbeRequest(hosts=("127.0.0.1",), port=port))
     server.close()
     assert heard == [b"EHLO probe.contoso.test\r\n", b"EHLO [127.0.0.1]\r\n"]
+
+
+def test_whether_there_is_ipv6_is_asked_without_sending_anything() -> None:
+    assert connecting.ipv6_here() in (True, False)

@@ -1,0 +1,96 @@
+"""The probe's view: every word there, without colour, within 80 columns, no live markup."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from bot.core.probe_result import ProbeResult, TargetResult, TlsFacts, judged, overall
+from bot.terminal.probe import progress_line, render_probe
+from knowledge.classify import Cause, Fault, Stage, judge
+
+TLS = TlsFacts(
+    version="TLSv1.2",
+    cipher="ECDHE",
+    verify_error="expired on 2026-01-01; wanted [bold]x[/bold]",
+    subject="CN=[red]mail.contoso.test[/red]",
+    issuer="CN=CA",
+    san=tuple(f"n{n}.test" for n in range(8)),
+    not_after=datetime(2026, 1, 1, tzinfo=UTC),
+    days_left=-3,
+)
+GOOD = TargetResult(
+    host="good.test",
+    ip="192.0.2.1",
+    port=25,
+    banner="220 [blink]good[/blink]",
+    warnings=(Cause.CN_ONLY,),
+    timings={Stage.DNS: 1.25, Stage.CONNECT: 12.6, Stage.BANNER: 1500.0},
+    tls=TLS,
+)
+FAULTS = [Fault(Cause.CERT_EXPIRED, Stage.TLS, "expired"), Fault(Cause.CERT_NAME, Stage.TLS)]
+BAD = judged(
+    judge(FAULTS, "domain"), host="192.0.2.9", ip="192.0.2.9", port=2525, timings={Stage.CONNECT: 0.2}, tls=TlsFacts()
+)
+RANGE = TargetResult(host="192.0.2.0/24", port=25, stage=Stage.DNS, detail="an address range is not probed")
+
+
+def shown(result: ProbeResult, title: str | None = None) -> str:
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(render_probe(result, title))
+    text = console.file.getvalue()
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "\x1b" not in text
+    return text
+
+
+def test_a_good_target_shows_phases_certificate_and_verdict() -> None:
+    text = shown(overall([GOOD], 1234), "To [on-prem]")
+    for words in (
+        *("To [on-prem], as seen from this machine", "✓ good.test [192.0.2.1] port 25"),
+        *("1.2ms  13ms     1.5s", "banner: 220 [blink]good[/blink]", "! cn only", "CN=[red]mail.contoso.test[/red]"),
+        *("n5.test and 2", "2026-01-01 00:00 UTC (expired)", "wanted [bold]x[/bold]", "✓ Mail would flow (1.2s)"),
+    ):
+        assert words in text
+
+
+def test_a_bad_target_marks_where_it_failed_and_all_that_is_wrong() -> None:
+    text = shown(overall([BAD], 5))
+    assert "✗ 192.0.2.9 port 2525: 4.7.320 cert expired" in text
+    assert "connect  tls ✗" in text
+    assert "also: cert name" in text
+    assert text.splitlines()[-1] == "✗ 450 4.7.320 Certificate validation failed: cert expired (5.0ms)"
+
+
+def test_degraded_skipped_and_empty_results_say_so() -> None:
+    assert "but not by every server" in shown(overall([BAD, GOOD], 5))
+    text = shown(overall([RANGE], 5))
+    assert "! 192.0.2.0/24 port 25: left out" in text
+    assert "Nothing was probed" in text
+    assert "Nothing was probed" in shown(overall([], 5))
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_the_verdict_is_one_line_for_every_cause(cause: Cause) -> None:
+    verdict = judge([Fault(cause, Stage.TLS)], "domain")
+    last = shown(overall([judged(verdict, host="h.test", port=25)], 29999)).splitlines()[-1]
+    assert last.startswith(("✗ 450 4.", "✓ Mail would flow"))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_progress_is_silent_away_from_a_terminal(enabled: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_line(enabled=enabled) as progress:
+        progress("dns: mail.test")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress_line() as progress:
+        progress("dns: [red]mail.test")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "dns: [red]mail.test" in err
