@@ -27,8 +27,8 @@ from bot.probes.reply import sanitise
 from knowledge.classify import Cause, Fault, Stage
 
 LIFETIME = 5.0
-ATTEMPT = 1.5
-"""Seconds that one server gets for one answer before it is asked again."""
+ATTEMPT = 1.0
+"""Seconds that a server gets for its first answer; asked again, it may take its share of all that is left."""
 GRACE = 1.0
 """Seconds that a good A answer waits for its AAAA, and the other way round."""
 ADDRESSES = 8
@@ -77,7 +77,7 @@ class Resolver:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if any(t.done() and not t.exception() for t in tasks):
-                await asyncio.wait(tasks, timeout=GRACE)
+                await asyncio.wait(tasks, timeout=min(GRACE, lifetime / 4))
             else:
                 await asyncio.wait(tasks)
         finally:
@@ -133,11 +133,12 @@ class Resolver:
         the lifetime ends. Raises Unresolved."""
         clock = asyncio.get_running_loop().time
         servers, failures = list(self._servers), [Unresolved(Cause.DNS_ERROR, "no name server is configured")]
+        patience = ATTEMPT
         while servers and (left := end - clock()) > 0:
             for server in tuple(servers):
                 try:
-                    async with asyncio.timeout(min(ATTEMPT, left)):
-                        return await _exchange(name, kind, server, min(ATTEMPT, left))
+                    async with asyncio.timeout(min(patience, left)):
+                        return await _exchange(name, kind, server, min(patience, left))
                 except (TimeoutError, dns.exception.Timeout):
                     failures.append(Unresolved(Cause.DNS_TIMEOUT, f"{name.to_text(True)}: {server[0]} did not answer"))
                 except Unresolved as error:
@@ -145,6 +146,7 @@ class Resolver:
                     servers.remove(server)
                 if (left := end - clock()) <= 0:
                     break
+            patience = max(ATTEMPT, left / max(1, len(servers)))
         raise _telling(failures[1:] or failures)
 
 

@@ -28,9 +28,30 @@ VERSION_REASONS = frozenset(
 )
 
 
+ANSWERED_BY_CERTIFICATE = "the server's certificate had come already"
+"""Note on a handshake error: what the server disliked is on our side, and all that we withhold is a certificate."""
+CLIENT_REASONS = frozenset(
+    {"SSLV3_ALERT_HANDSHAKE_FAILURE", "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_NO_CERTIFICATE"}
+)
+
+
+class ObservedSession(ssl.SSLObject):
+    """A session that notes on a failed handshake how far it had come."""
+
+    def do_handshake(self) -> None:
+        """Shake hands; a failure after the server's certificate bears a note."""
+        try:
+            super().do_handshake()
+        except ssl.SSLError as error:
+            if error.reason and chain_of(self):
+                error.add_note(ANSWERED_BY_CERTIFICATE)
+            raise
+
+
 def make_context() -> ssl.SSLContext:
     """A context for looking, not for trusting: TLS 1.2 or newer, no verification, one for all probes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslobject_class = ObservedSession
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -76,18 +97,19 @@ def cause_of(error: BaseException) -> tuple[Cause, str]:
     if isinstance(error, TimeoutError):
         return Cause.STALLED, "silent during the TLS handshake"
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-        return _of_reason(error.reason or "")
+        late = ANSWERED_BY_CERTIFICATE in getattr(error, "__notes__", ())
+        return _of_reason(error.reason or "", late=late)
     if isinstance(error, ConnectionResetError) and error.errno:
         return Cause.RESET, "reset during the TLS handshake"
     return Cause.CLOSED, "closed during the TLS handshake"
 
 
-def _of_reason(reason: str) -> tuple[Cause, str]:
-    """OpenSSL's own word for what went wrong, sorted."""
+def _of_reason(reason: str, *, late: bool) -> tuple[Cause, str]:
+    """OpenSSL's own word for what went wrong, sorted. `late`: after the server had sent its certificate."""
     words = sanitise(reason.lower().replace("_", " ")) or "TLS handshake failed"
     if reason in VERSION_REASONS:
         return Cause.TLS_VERSION, words
-    if "CERTIFICATE_REQUIRED" in reason:
+    if "CERTIFICATE_REQUIRED" in reason or (late and reason in CLIENT_REASONS):
         return Cause.CLIENT_CERTIFICATE_WANTED, words
     if "ALERT" in reason:
         return Cause.TLS_ALERT, words

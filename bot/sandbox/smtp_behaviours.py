@@ -48,6 +48,7 @@ class Behaviour(StrEnum):
     TLS_ALERT = "tls_alert"
     TLS10_ONLY = "tls10_only"
     CLIENT_CERTIFICATE = "client_certificate"
+    CLIENT_CERTIFICATE_TLS12 = "client_certificate_tls12"
     CERT_EXPIRED = "cert_expired"
     CERT_NOT_YET_VALID = "cert_not_yet_valid"
     CERT_WRONG_NAME = "cert_wrong_name"
@@ -159,6 +160,7 @@ CAST: tuple[Row, ...] = (
     Row("tls-alert", B.TLS_ALERT, _ENCRYPTION, "4.4.317", "tls_alert"),
     Row("tls10-only", B.TLS10_ONLY, _ENCRYPTION, "4.4.317", "tls_version"),
     Row("client-certificate", B.CLIENT_CERTIFICATE, _ENCRYPTION, "4.4.317", "client_certificate_wanted"),
+    Row("client-certificate-12", B.CLIENT_CERTIFICATE_TLS12, _ENCRYPTION, "4.4.317", "client_certificate_wanted"),
     Row("starttls-closes", B.STARTTLS_CLOSES, _ENCRYPTION, "4.4.318", "closed"),
     Row("starttls-accepts-closes", B.STARTTLS_ACCEPTS_CLOSES, _ENCRYPTION, "4.4.318", "closed"),
     Row("starttls-silent", B.STARTTLS_SILENT, _ENCRYPTION, "4.4.318", "stalled"),

@@ -36,7 +36,9 @@ __all__ = ["Accepted", "Behaviour", "BrokenServers", "ServerSpec"]
 
 KEPT = 10_000
 """Accepted messages that are kept for inspection."""
-DOOMED = frozenset({Behaviour.TLS10_ONLY, Behaviour.CLIENT_CERTIFICATE})
+WANTS_CLIENT_CERTIFICATE = frozenset({Behaviour.CLIENT_CERTIFICATE, Behaviour.CLIENT_CERTIFICATE_TLS12})
+ONLY_TLS12 = frozenset({Behaviour.GOOD_TLS12, Behaviour.CLIENT_CERTIFICATE_TLS12})
+DOOMED = frozenset({Behaviour.TLS10_ONLY, *WANTS_CLIENT_CERTIFICATE})
 NO_STARTTLS = frozenset({Behaviour.GOOD_PLAIN, Behaviour.HELO_ONLY})
 
 
@@ -171,9 +173,9 @@ class BrokenServers:
         context = self._shop.context(spec.host, FLAWS.get(spec.behaviour, Flaw.NONE))
         if spec.behaviour is Behaviour.TLS10_ONLY:
             return only_tls_1_0(context)
-        if spec.behaviour is Behaviour.CLIENT_CERTIFICATE:
-            return wanting_client_certificate(context, self.ca_file)
-        return only_tls_1_2(context) if spec.behaviour is Behaviour.GOOD_TLS12 else context
+        if spec.behaviour in WANTS_CLIENT_CERTIFICATE:
+            context = wanting_client_certificate(context, self.ca_file)
+        return only_tls_1_2(context) if spec.behaviour in ONLY_TLS12 else context
 
 
 def address_of(number: int) -> str:

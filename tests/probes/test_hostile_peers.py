@@ -191,6 +191,17 @@ async def test_a_session_that_dies_after_the_handshake_is_no_success(lab) -> Non
     assert result.targets[0].tls is not None
 
 
+async def test_closing_right_behind_the_starttls_reply_is_closed() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await saying(GREETING, EHLO, b"220 go\r\n")(_Once(reader, 2), writer)
+        writer.close()
+        await writer.wait_closed()
+
+    async with peer(serve) as port:
+        result = await probe(port)
+    assert (result.code, result.cause, result.stage) == ("4.4.318", Cause.CLOSED, Stage.TLS)
+
+
 async def test_cancelling_a_probe_leaves_no_task_and_no_socket(lab) -> None:
     spec = lab.servers.servers["silent"]
     before, sockets = asyncio.all_tasks(), _descriptors()

@@ -141,20 +141,28 @@ async def test_cancelling_a_lookup_leaves_no_task() -> None:
 class _Scripted(asyncio.DatagramProtocol):
     """A UDP server that answers with what `reply` makes of the question."""
 
-    def __init__(self, reply: Callable[[dns.message.Message], dns.message.Message]) -> None:
+    def __init__(self, reply: Callable[[dns.message.Message], dns.message.Message], delay: float) -> None:
         self._reply = reply
+        self._delay = delay
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._transport.sendto(self._reply(dns.message.from_wire(data)).to_wire(), addr)
+        reply = self._reply(dns.message.from_wire(data)).to_wire()
+        asyncio.get_running_loop().call_later(self._delay, self._send, reply, addr)
+
+    def _send(self, reply: bytes, addr: tuple[str, int]) -> None:
+        if not self._transport.is_closing():
+            self._transport.sendto(reply, addr)
 
 
 @asynccontextmanager
-async def scripted(reply: Callable[[dns.message.Message], dns.message.Message]) -> AsyncIterator[Resolver]:
+async def scripted(
+    reply: Callable[[dns.message.Message], dns.message.Message], delay: float = 0
+) -> AsyncIterator[Resolver]:
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Scripted(reply), local_addr=("127.0.0.1", 0))
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Scripted(reply, delay), local_addr=("127.0.0.1", 0))
     try:
         yield Resolver([transport.get_extra_info("sockname")])
     finally:
@@ -202,3 +210,13 @@ async def test_cnames_that_never_end_are_a_loop() -> None:
         with pytest.raises(Unresolved) as failed:
             await resolver.addresses("name.test")
     assert failed.value.cause is Cause.CNAME_LOOP
+
+
+async def test_a_slow_server_is_given_the_time_that_is_left() -> None:
+    def reply(query: dns.message.Message) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        answer.answer.append(dns.rrset.from_text(query.question[0].name, 1, "IN", "A", "192.0.2.7"))
+        return answer
+
+    async with scripted(reply, 1.3) as resolver:
+        assert "192.0.2.7" in await resolver.addresses("name.test")

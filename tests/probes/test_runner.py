@@ -49,6 +49,12 @@ async def test_odd_but_working_names_are_fine(lab, name: str) -> None:
     assert (await lab.probe_host(name)).ok
 
 
+async def test_a_silent_aaaa_does_not_eat_the_time_of_a_good_a(lab) -> None:
+    result = await lab.probe_host("aaaa-timeout", timeout=0.6)
+    assert result.ok
+    assert result.elapsed_ms < 400
+
+
 async def test_every_address_of_a_name_gets_its_own_line(lab) -> None:
     result = await lab.probe_host("two-addresses")
     assert sorted((t.ip, t.ok) for t in result.targets) == [
