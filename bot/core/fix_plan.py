@@ -130,8 +130,15 @@ def still_rejectable(
 
 
 def would_do(plan: Plan, chosen: Collection[StepKind]) -> tuple[str, ...]:
-    """The chosen steps in words: title and effect."""
-    return tuple(f"{step.title}: {step.effect}" for step in plan.steps if step.kind in chosen)
+    """The chosen steps in words: title, effect, and who gets a bounce."""
+    return tuple(f"{step.title}: {step.effect}{_bounces(step)}" for step in plan.steps if step.kind in chosen)
+
+
+def _bounces(step: PlanStep) -> str:
+    if not step.senders:
+        return ""
+    more = f" and {step.more_senders} more" if step.more_senders else ""
+    return f" Bounces go to {', '.join(f'{one.sender} ({one.count})' for one in step.senders)}{more}."
 
 
 def connector_facts(connector: ConnectorFacts) -> tuple[tuple[str, str], ...]:

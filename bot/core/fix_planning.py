@@ -264,15 +264,14 @@ def _reject_step(mail: _Mail) -> PlanStep:
         SenderCount(sender=sender, count=n) for sender, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
     )
     shown, more = top[:SENDERS_SHOWN], len(top) - SENDERS_SHOWN
-    names = ", ".join(f"{one.sender} ({one.count})" for one in shown) + (f" and {more} more" if more > 0 else "")
     who = "1 sender gets" if len(top) == 1 else f"{len(top)} senders get"
     rest = f"{len(mail.every) - len(mail.invalid)} of {len(mail.every)} stay queued."
     return PlanStep(
         kind=StepKind.REJECT_INVALID,
         title=f"Reject {_messages(mail.invalid)} to {_recipients(mail.invalid, 'invalid recipient')}",
-        effect=f"{who} a bounce for it (5.1.10): {names}. {rest}",
+        effect=f"{who} a bounce (5.1.10). {rest}",
         count=len(mail.invalid),
-        irreversible="A rejected message can't be brought back: its sender has to send it again.",
+        irreversible="A rejected message doesn't come back: its sender has to send it again.",
         refs=tuple((m.key, m.recipient) for m in mail.invalid),
         senders=shown,
         more_senders=max(more, 0),
@@ -291,7 +290,7 @@ def _domain_step(domains: tuple[str, ...], mail: _Mail, rejects: bool) -> PlanSt
         title=f"Make {', '.join(domains)} Authoritative",
         effect=f"Internal Relay until now. Mail to addresses that the directory doesn't have is rejected then.{now}",
         count=len(domains),
-        irreversible="Undo sets it back, but can't bring back mail that was rejected meanwhile.",
+        irreversible="Mail that is rejected meanwhile doesn't come back; the type itself can be set back.",
         domains=domains,
     )
 

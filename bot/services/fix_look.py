@@ -91,7 +91,7 @@ async def situation(facts: Known, backend: Backend | None) -> Situation:
         refs = [MessageRef(key=m.key, recipient=m.recipient) for m in facts.waiting]
         base = replace(base, waiting=tuple(await ask(backend.messages(refs))) if refs else ())
     if Capability.READ_RECIPIENTS in can and base.waiting:
-        answer = await ask(backend.recipients({m.recipient for m in base.waiting}))
+        answer = await ask(backend.recipients({m.recipient.lower() for m in base.waiting}))
         base = replace(base, valid=answer.valid, invalid=answer.invalid)
     return base
 
@@ -131,7 +131,7 @@ async def look_again(plan: Plan, chosen: Collection[StepKind], backend: Backend)
     step = plan.step(StepKind.REJECT_INVALID)
     if step is not None and StepKind.REJECT_INVALID in chosen:
         refs = [MessageRef(key=key, recipient=recipient) for key, recipient in step.refs]
-        answer = await ask(backend.recipients({ref.recipient for ref in refs}))
+        answer = await ask(backend.recipients({ref.recipient.lower() for ref in refs}))
         if _unanswered(refs, answer):
             return "the directory answered only in part, so nobody can say who is invalid"
         queued = await ask(backend.messages(refs))

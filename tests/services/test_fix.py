@@ -230,7 +230,7 @@ async def test_an_offer_says_in_numbers_what_would_happen(scene: Scene) -> None:
         "Make onprem.test Authoritative",
         f"Disable the connector “{NAME}”",
     ]
-    assert "one@contoso.test (2), two@contoso.test (1)" in plan.steps[0].effect
+    assert [(s.sender, s.count) for s in plan.steps[0].senders] == [("one@contoso.test", 2), ("two@contoso.test", 1)]
     assert (action.state, action.expires_at) == (ActionState.OFFERED, START + timedelta(minutes=10))
     assert await scene.state() is IncidentState.FIRING
 
