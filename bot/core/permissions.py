@@ -34,6 +34,7 @@ class Standing(StrEnum):
     """What Slack says of the account."""
 
     MEMBER = "member"
+    GUEST = "guest"
     BOT = "bot"
     OUTSIDER = "outsider"
     DEACTIVATED = "deactivated"
@@ -155,6 +156,8 @@ def _by_group(admins: Admins, ours: bool | None, membership: Membership, standin
             False,
             "Slack did not say whether you are in one of the admin user groups; nothing was done. Try again soon.",
         )
+    if standing is Standing.GUEST:
+        return Decision(False, "Guests may not act, not even as members of an admin user group.")
     if ours is None or standing is Standing.UNKNOWN:
         return Decision(False, "Slack did not confirm your account; nothing was done. Try again soon.")
     return Decision(True, "Member of a user group in MFI_ADMINS.")

@@ -47,8 +47,17 @@ class _Known:
 class Guard:
     """Answers "may they?" for this workspace."""
 
-    def __init__(self, *, client: AsyncWebClient, store: Store, admins: Admins, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        client: AsyncWebClient,
+        store: Store,
+        admins: Admins,
+        clock: Clock,
+        deadline: float = LOOKUP_DEADLINE,
+    ) -> None:
         self._client, self._store, self._clock = client, store, clock
+        self._deadline = deadline
         self.admins = admins
         self.home: Home | None = None
         self._home_tried: datetime | None = None
@@ -64,7 +73,7 @@ class Guard:
         membership, standing = Membership.UNKNOWN, Standing.UNKNOWN
         if needs_lookup(verb, person, self.admins):
             try:
-                async with asyncio.timeout(LOOKUP_DEADLINE):
+                async with asyncio.timeout(self._deadline):
                     await self.learn_home()
                     membership = await self._membership(person.user_id, JUST_NOW if fresh else GROUP_TTL)
                     if membership is Membership.YES:
@@ -136,7 +145,7 @@ class Guard:
         async def ask() -> Standing | None:
             answer = await self._ask(lambda: self._client.users_info(user=user_id))
             found = answer.get("user") if answer is not None else None
-            return _standing(found) if isinstance(found, Mapping) else None
+            return standing_of(found, self.home) if isinstance(found, Mapping) else None
 
         return await self._cached(self._accounts, user_id, ACCOUNT_TTL, ask) or Standing.UNKNOWN
 
@@ -171,12 +180,23 @@ class Guard:
         return answer.data if isinstance(answer.data, Mapping) else None
 
 
-def _standing(found: Mapping[str, Any]) -> Standing:
+def standing_of(found: Mapping[str, Any], home: Home | None) -> Standing:
+    """What an account from users.info is, seen from our workspace."""
     if found.get("is_bot") or found.get("id") == "USLACKBOT":
         return Standing.BOT
     if found.get("deleted"):
         return Standing.DEACTIVATED
-    return Standing.OUTSIDER if found.get("is_stranger") else Standing.MEMBER
+    if found.get("is_stranger") or _elsewhere(found, home):
+        return Standing.OUTSIDER
+    return Standing.GUEST if found.get("is_restricted") or found.get("is_ultra_restricted") else Standing.MEMBER
+
+
+def _elsewhere(found: Mapping[str, Any], home: Home | None) -> bool:
+    team, grid = found.get("team_id"), found.get("enterprise_user")
+    if home is None or not team or team == home.team_id:
+        return False
+    theirs = grid.get("enterprise_id") if isinstance(grid, Mapping) else None
+    return theirs is None or theirs != home.enterprise_id
 
 
 def _text(answer: Mapping[str, Any], key: str) -> str | None:

@@ -184,12 +184,12 @@ def _probe_words(view: ConnectorView) -> Mrkdwn:
 
 
 def queue_reply(views: Sequence[ConnectorView], unassigned: QueueSummary | None) -> Message:
-    """What waits where, the most urgent first."""
+    """What waits where, the most urgent first. Without `unassigned`: of one connector."""
     waiting = [v for v in views if v.queue.total]
     waiting.sort(key=lambda v: (v.queue.first_expiry_at or v.now, v.connector.name))
     total = sum(v.queue.total for v in waiting) + (unassigned.total if unassigned else 0)
     if not total:
-        where = mrkdwn(" at {}", code(views[0].connector.name, 100)) if len(views) == 1 else Mrkdwn("")
+        where = mrkdwn(" at {}", code(views[0].connector.name, 100)) if unassigned is None and views else Mrkdwn("")
         return note(mrkdwn("✅ Nothing waits{}.", where))
     head = mrkdwn("*{} waiting*", count(total, "message"))
     rows = [_queue_row(v) for v in waiting[:SHOWN]]

@@ -116,12 +116,15 @@ MEMBER, UNSEEN = Standing.MEMBER, Standing.UNKNOWN
         (GROUPED, BOTH, HOME, NO, MEMBER, False, "not one of the people"),
         (GROUPED, BOTH, HOME, UNKNOWN, MEMBER, False, "did not say"),
         (GROUPED, BOTH, HOME, YES, UNSEEN, False, "did not confirm"),
+        (GROUPED, BOTH, HOME, YES, Standing.GUEST, False, "Guests may not act"),
+        (LISTED, BOTH, HOME, UNKNOWN, Standing.GUEST, True, "Listed"),
         (GROUPED, BOTH, None, YES, MEMBER, False, "did not confirm"),
         (GROUPED, PEOPLE, HOME, UNKNOWN, UNSEEN, False, "not one of the people"),
         (NOBODY, PEOPLE, HOME, NO, MEMBER, False, "not one of the people"),
     ],
 )
 def test_acting_is_for_admins_and_fails_closed(
+    *,
     verb: Verb,
     user: str,
     admins: Admins,

@@ -132,8 +132,15 @@ def test_an_explanation_without_steps_or_owners_is_still_one() -> None:
 # --- lists ---------------------------------------------------------------------------------------------------------
 def test_status_names_incidents_and_the_bots_own_health(world: Any) -> None:
     said = shown(replies.status_reply(world.status(), "connected"))
-    for part in ("🔴 *1 open incident*", "*#12* 4.4.316", "Slack: connected", "2 to send, 1 undeliverable",
-                 "is_archived", "`lab`: read 2 min ago", "3 waiting messages belong to no known connector"):  # fmt: skip
+    for part in (
+        "🔴 *1 open incident*",
+        "*#12* 4.4.316",
+        "Slack: connected",
+        "2 to send, 1 undeliverable",
+        "is_archived",
+        "`lab`: read 2 min ago",
+        "3 waiting messages belong to no known connector",
+    ):
         assert part in said
     calm = world.status(world.row(0, probe=None), unassigned=QueueSummary(), dead=())
     said = shown(replies.status_reply(calm, "connected"))

@@ -2,18 +2,269 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import Any
+
+import pytest
+
+from bot.slack.commands import MOST_PROBED
+from storage import audit, incidents
+from storage.records import ConnectorKind, IncidentState
 
 ADMIN, OTHER_ADMIN, READER, CHANNEL = "U0ADMINONE", "U0ADMINTWO", "U0READER", "C0MAILALERTS"
 
 
 def shown(messages: list[Any]) -> str:
     """Everything that the messages show."""
-    return "\n".join(str(m.text) + str(m.blocks) for m in messages)
+    return "\n".join(m.visible for m in messages)
 
 
+async def rows(live: Any) -> list[tuple[str, str, str, bool]]:
+    found = await live.store.read(lambda db: audit.recent(db, 20))
+    return [(r.actor, r.verb, r.target, r.allowed) for r in found]
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
 async def test_explain_answers_a_reader_in_private(live: Any) -> None:
     answers = await live.command("explain 450 4.4.316", READER)
-    assert "Connection refused" in shown(answers)
+    assert "4.4.316 Connection refused" in shown(answers)
     assert answers[0].ephemeral_to == READER
     assert live.slack.messages(CHANNEL) == []
+
+
+async def test_a_shared_answer_is_for_the_channel(live: Any) -> None:
+    await live.command("share explain 4.4.316", READER)
+    assert "Connection refused" in shown(live.slack.messages(CHANNEL))
+
+
+async def test_explain_without_a_text_says_what_to_paste(live: Any) -> None:
+    assert "For example: `/mfi explain" in shown(await live.command("explain", READER))
+    assert "no delivery error" in shown(
+        await live.command("explain what a lovely morning this is, dear colleagues", READER)
+    )
+
+
+@pytest.mark.parametrize("line", ["", "help", "HELP"])
+async def test_help_lists_the_words(live: Any, line: str) -> None:
+    assert "/mfi queue [connector]" in shown(await live.command(line, READER))
+
+
+async def test_an_unknown_word_gets_the_nearest_one_and_the_list(live: Any) -> None:
+    said = shown(await live.command("share stauts", READER))
+    assert "Did you mean `/mfi status`?" in said
+    assert live.slack.messages(CHANNEL) == []
+
+
+async def test_markup_in_an_unknown_word_stays_dead(live: Any) -> None:
+    answers = await live.command("<!channel> `x` https://evil.test", READER)
+    assert "<!channel>" not in str(answers[0].blocks) + answers[0].text
+
+
+async def test_too_long_is_said(live: Any) -> None:
+    assert "too long" in shown(await live.command("queue " + "x" * 600, READER))
+
+
+async def test_status_connectors_and_queue_of_a_world_with_trouble(live: Any) -> None:
+    connector = await live.connector()
+    await live.incident(connector)
+    assert "1 open incident" in shown(await live.command("status", READER))
+    assert "`Contoso inbound`" in shown(await live.command("connectors", READER))
+    assert "Nothing waits." in shown(await live.command("queue", READER))
+    assert "Nothing waits at `Contoso inbound`" in shown(await live.command("queue contoso", READER))
+
+
+async def test_an_incident_is_shown_by_its_number(live: Any) -> None:
+    incident = await live.incident(await live.connector())
+    said = shown(await live.command(f"incident #{incident.id}", READER))
+    assert "4.4.316 Connection refused" in said
+    assert "*Timeline*" in said
+
+
+@pytest.mark.parametrize("line", ["incident", "incident 99", "incident abc", "ack", "ack x", "fix 4711"])
+async def test_a_number_that_does_not_exist_brings_the_open_ones(live: Any, line: str) -> None:
+    await live.incident(await live.connector())
+    said = shown(await live.command(line, ADMIN))
+    assert "*#1* 4.4.316" in said
+    assert f"Write `/mfi {line.split(maxsplit=1)[0]} " in said
+
+
+async def test_whoami_tells_admins_and_readers_apart(live: Any) -> None:
+    assert "You may probe" in shown(await live.command("whoami", ADMIN))
+    said = shown(await live.command("whoami", READER))
+    assert "You may read." in said
+    assert f"<@{ADMIN}>" in said
+
+
+# --- finding connectors --------------------------------------------------------------------------------------------
+async def test_an_ambiguous_name_brings_buttons_that_work(live: Any) -> None:
+    await live.connector(key="a", name="Contoso one")
+    await live.connector(key="b", name="Contoso two")
+    (ask,) = await live.command("share queue contoso", READER)
+    assert "fits more than one connector" in ask.visible
+    await live.slack.click(READER, ask, "mfi.pick.share-queue.1")
+    await live.slack.wait_for(lambda: live.slack.messages(CHANNEL))
+    assert "Nothing waits at `Contoso two`" in shown(live.slack.messages(CHANNEL))
+
+
+async def test_an_unknown_name_brings_the_nearest_ones(live: Any) -> None:
+    await live.connector()
+    assert "Did you mean one of these?" in shown(await live.command("queue contso inbund", READER))
+
+
+async def test_no_connector_at_all_says_how_to_get_some(live: Any) -> None:
+    assert "mfi import connectors" in shown(await live.command("queue contoso", READER))
+    assert "mfi import connectors" in shown(await live.command("connectors", READER))
+
+
+async def test_a_probe_without_a_name_asks_which_one_and_the_button_probes_it(live: Any) -> None:
+    connector = await live.connector()
+    (ask,) = await live.command("probe", ADMIN)
+    assert "Which connector?" in ask.visible
+    await live.slack.click(ADMIN, ask, "mfi.pick.probe.0")
+    await live.slack.wait_for(lambda: len(live.slack.ephemerals(ADMIN, CHANNEL)) >= 3)
+    assert live.probing.asked == [(connector.id, ADMIN)]
+    assert live.slack.ephemerals(ADMIN, CHANNEL)[-1].visible.startswith("❌ `Contoso inbound`")
+
+
+async def test_a_button_for_a_connector_that_went_away_says_so(live: Any) -> None:
+    await live.connector()
+    (ask,) = await live.command("probe", ADMIN)
+    ask.blocks[1]["elements"][0]["value"] = "4711"
+    await live.slack.click(ADMIN, ask, "mfi.pick.probe.0")
+    await live.slack.wait_for(lambda: "not known any more" in shown(live.slack.ephemerals(ADMIN, CHANNEL)))
+
+
+# --- acting --------------------------------------------------------------------------------------------------------
+async def test_a_probe_answers_at_once_and_then_with_the_result(live: Any) -> None:
+    connector = await live.connector()
+    first, second = await live.command("probe contoso", ADMIN, replies=2)
+    assert first.visible.startswith("🔎 Probing `Contoso inbound` → `mail.contoso.com`")
+    assert "✓ DNS 3 ms · *❌ connecting*" in second.visible
+    assert live.probing.asked == [(connector.id, ADMIN)]
+    assert live.nudges == 1
+    assert await rows(live) == [(ADMIN, "probe", "contoso", True)]
+
+
+async def test_probe_all_probes_every_enabled_connector(live: Any) -> None:
+    await live.connector(key="a", name="Contoso one")
+    await live.connector(key="b", name="Contoso two", kind=ConnectorKind.PARTNER)
+    await live.connector(key="c", name="Off", enabled=False)
+    _, result = await live.command("share probe all", ADMIN, replies=2)
+    assert "*2 connectors probed*, 2 failing" in result.visible
+    assert result.ephemeral_to is None
+
+
+async def test_probe_all_of_nothing_or_of_too_much_is_refused(live: Any) -> None:
+    assert "No enabled connector" in shown(await live.command("probe all", ADMIN))
+    for number in range(MOST_PROBED + 1):
+        await live.connector(key=f"k{number}", name=f"C{number}")
+    assert "more than the 50" in shown(await live.command("probe all", ADMIN))
+
+
+async def test_a_reader_is_refused_told_who_may_and_audited(live: Any) -> None:
+    await live.connector()
+    said = shown(await live.command("share probe contoso", READER))
+    assert "🚫 You are not one of the people who may act." in said
+    assert f"These may: <@{ADMIN}>, <@{OTHER_ADMIN}>" in said
+    assert live.probing.asked == []
+    assert live.slack.messages(CHANNEL) == []
+    assert await rows(live) == [(READER, "probe", "contoso", False)]
+
+
+async def test_an_acknowledgement_names_the_first_one_to_the_second(live: Any) -> None:
+    incident = await live.incident(await live.connector())
+    assert "👀 #1 is yours" in shown(await live.command("ack 1", ADMIN))
+    said = shown(await live.command("ack 1", OTHER_ADMIN))
+    assert f"acknowledged already by <@{ADMIN}>" in said
+    assert "That was <!date^" in said
+    after = await live.store.read(lambda db: incidents.get(db, incident.id))
+    assert after.state is IncidentState.ACKNOWLEDGED
+    assert after.acknowledged_by == ADMIN
+    assert live.nudges == 1
+
+
+async def test_a_reader_can_not_acknowledge(live: Any) -> None:
+    incident = await live.incident(await live.connector())
+    assert "🚫" in shown(await live.command("ack 1", READER))
+    after = await live.store.read(lambda db: incidents.get(db, incident.id))
+    assert after.state is IncidentState.FIRING
+
+
+async def test_whoever_floods_is_slowed_down_and_nobody_else_is(live: Any) -> None:
+    for _ in range(20):
+        live.deps.commands.take(ADMIN, live.now)
+    assert "🐢 Too much at once. Please try again in 2 s." in shown(await live.command("status", ADMIN))
+    assert "no open incident" in shown(await live.command("status", READER))
+
+
+async def test_probes_are_limited_more_tightly(live: Any) -> None:
+    await live.connector()
+    for _ in range(6):
+        live.deps.probes.take(ADMIN, live.now)
+    assert "🐢" in shown(await live.command("probe contoso", ADMIN))
+    assert "🐢" in shown(await live.command("probe all", ADMIN))
+    assert live.probing.asked == []
+
+
+async def test_clicks_count_too(live: Any) -> None:
+    await live.connector()
+    (ask,) = await live.command("probe", ADMIN)
+    for _ in range(25):
+        live.deps.commands.take(ADMIN, live.now)
+    await live.slack.click(ADMIN, ask, "mfi.pick.probe.0")
+    await live.slack.wait_for(lambda: "🐢" in shown(live.slack.ephemerals(ADMIN, CHANNEL)))
+    assert live.probing.asked == []
+
+
+# --- what goes wrong -----------------------------------------------------------------------------------------------
+async def test_a_failure_of_ours_has_a_number_for_the_log(live: Any, caplog: pytest.LogCaptureFixture) -> None:
+    await live.connector()
+    live.probing.error = ValueError("boom")
+    said = shown(await live.command("probe contoso", ADMIN, replies=2))
+    number = said.rsplit("`", 2)[1]
+    assert "Something went wrong" in said
+    assert f"a command failed ({number})" in caplog.text
+
+
+async def test_a_database_that_fails_says_what_to_do_and_lets_nobody_act(live: Any) -> None:
+    await live.connector()
+    await live.store.close()
+    said = shown(await live.command("status", READER))
+    assert "⚠️ the database was closed already" in said
+    said = shown(await live.command("probe contoso", ADMIN))
+    assert "too busy to note this; nothing was done" in said
+    assert live.probing.asked == []
+
+
+async def test_when_too_much_runs_the_person_is_told(live: Any) -> None:
+    await live.guard.learn_home()
+    done = asyncio.Event()
+
+    async def busy() -> None:
+        await done.wait()
+
+    while live.deps.tasks.spawn(busy(), "busy"):
+        pass
+    said = shown(await live.slack.command(READER, CHANNEL, "/mfi status"))
+    assert "too much to do" in said
+    done.set()
+
+
+# --- groups --------------------------------------------------------------------------------------------------------
+async def test_a_group_member_acts_and_is_refused_when_slack_can_not_say(make_live: Any) -> None:
+    live = await make_live("S0MAILADMINS")
+    await live.connector()
+    assert "🔎" in shown(await live.command("probe contoso", ADMIN, replies=2))
+    live.slack.faults.error("plan_upgrade_required", "usergroups.users.list", times=None)
+    live.now += timedelta(minutes=6)
+    said = shown(await live.command("probe contoso", ADMIN))
+    assert "did not say whether you are in one of the admin user groups" in said
+    assert "<!subteam^S0MAILADMINS>" in said
+    assert "no open incident" in shown(await live.command("status", ADMIN)), "reading goes on"
+
+
+async def test_nobody_may_act_until_somebody_is_named(make_live: Any) -> None:
+    live = await make_live("C0NOBODY")
+    await live.connector()
+    assert "MFI_ADMINS is empty" in shown(await live.command("probe contoso", ADMIN))
