@@ -90,8 +90,7 @@ class CertificateShop:
             Flaw.WILDCARD: f"*.{host.partition('.')[2]}",
         }.get(flaw, host)
         subject = issuer.certificate.subject if flaw is Flaw.SELF_SIGNED else _named(name)
-        since, until = self._dates(flaw)
-        builder = _builder(subject, key, issuer.certificate.subject, since, until)
+        builder = _builder(subject, key, issuer.certificate.subject, issuer.key, self._dates(flaw))
         purpose = ExtendedKeyUsageOID.SERVER_AUTH
         if flaw is Flaw.NOT_FOR_SERVERS:
             purpose = ExtendedKeyUsageOID.EMAIL_PROTECTION
@@ -117,7 +116,8 @@ class CertificateShop:
         own = key or _new_key()
         subject = _named(name)
         signer = parent.certificate.subject if parent else subject
-        builder = _builder(subject, own, signer, self._now - PAST, until or self._now + 2 * LONG)
+        signing = parent.key if parent else own
+        builder = _builder(subject, own, signer, signing, (self._now - PAST, until or self._now + 2 * LONG))
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         usage = x509.KeyUsage(
             digital_signature=True,
@@ -130,7 +130,7 @@ class CertificateShop:
             encipher_only=False,
             decipher_only=False,
         )
-        certificate = builder.add_extension(usage, critical=True).sign(parent.key if parent else own, hashes.SHA256())
+        certificate = builder.add_extension(usage, critical=True).sign(signing, hashes.SHA256())
         return Issuer(certificate, own, (certificate, *parent.sent) if parent else ())
 
     def _load(self, key: Key, chain: Sequence[x509.Certificate], *, weak: bool) -> ssl.SSLContext:
@@ -173,7 +173,7 @@ def wanting_client_certificate(context: ssl.SSLContext, ca_file: Path) -> ssl.SS
 
 
 def _builder(
-    subject: x509.Name, key: Key, issuer: x509.Name, since: datetime, until: datetime
+    subject: x509.Name, key: Key, issuer: x509.Name, signing: Key, dates: tuple[datetime, datetime]
 ) -> x509.CertificateBuilder:
     """What every certificate has."""
     return (
@@ -182,8 +182,10 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(since)
-        .not_valid_after(until)
+        .not_valid_before(dates[0])
+        .not_valid_after(dates[1])
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False)
     )
 
 

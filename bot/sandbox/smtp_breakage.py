@@ -116,7 +116,9 @@ async def _starttls_rejected(line: Line) -> None:
     """Offer STARTTLS, and then not have it."""
     await _to_starttls(line)
     await line.say("454 4.7.0 TLS not available due to local problem")
-    await _silent(line)
+    while (await line.command()).strip().upper() != "QUIT":
+        await line.say("503 5.5.1 Only QUIT is accepted")
+    await line.say("221 2.0.0 Bye")
 
 
 async def _starttls_closes(line: Line) -> None:
