@@ -51,10 +51,10 @@ class SandboxSlack:
         self.limits = Limits()
         self.calls = Ledger()
         self.views = Views(self.workspace)
-        tickets = Tickets(now, self.workspace.team_id)
+        self.tickets = Tickets(now, self.workspace.team_id)
         self._world = World(
             workspace=self.workspace,
-            tickets=tickets,
+            tickets=self.tickets,
             views=self.views,
             faults=self.faults,
             limits=self.limits,
