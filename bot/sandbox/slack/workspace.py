@@ -141,7 +141,9 @@ class Channel:
     im_user: str | None = None
     topic: str = ""
     messages: dict[str, Message] = field(default_factory=dict)
-    """By ts, oldest first, replies included, ephemeral ones not."""
+    """By ts, oldest first, replies included, ephemeral ones not. Only Workspace.store and .remove change it."""
+    threads: dict[str, dict[str, Message]] = field(default_factory=dict)
+    """The replies of each thread by the ts of its first message, and then like `messages`."""
 
 
 class Workspace:
@@ -196,8 +198,11 @@ class Workspace:
 
     def store(self, message: Message) -> Message:
         """Keep a new message where its readers find it."""
+        channel = self.channels[message.channel]
         if message.ephemeral_to is None:
-            self.channels[message.channel].messages[message.ts] = message
+            channel.messages[message.ts] = message
+            if message.is_reply:
+                channel.threads.setdefault(str(message.thread_ts), {})[message.ts] = message
         else:
             self.private_notes.append(message)
         self.changes.touch()
@@ -206,7 +211,9 @@ class Workspace:
     def remove(self, message: Message) -> None:
         """Make a message disappear."""
         if message.ephemeral_to is None:
-            self.channels[message.channel].messages.pop(message.ts, None)
+            channel = self.channels[message.channel]
+            channel.messages.pop(message.ts, None)
+            channel.threads.get(str(message.thread_ts), {}).pop(message.ts, None)
         elif message in self.private_notes:
             self.private_notes.remove(message)
         self.changes.touch()
@@ -245,7 +252,7 @@ class Workspace:
 
     def thread(self, which: Channel | str, ts: str) -> list[Message]:
         """The replies under a message, oldest first."""
-        return [each for each in self.channel(which).messages.values() if each.is_reply and each.thread_ts == ts]
+        return list(self.channel(which).threads.get(ts, {}).values())
 
     def notes(self, who: User | str, which: Channel | str | None = None) -> list[Message]:
         """The ephemeral messages that a user sees, oldest first."""

@@ -32,9 +32,9 @@ async def get(slack: SandboxSlack, path: str, **headers: str) -> tuple[int, str,
 
 
 async def do(slack: SandboxSlack, user: str = READER, **wish: Any) -> tuple[int, Json]:
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"{slack.page_url}page/do?user={user}", json=wish) as answer:
-            return answer.status, await answer.json()
+    address = f"{slack.page_url}page/do?user={user}"
+    async with aiohttp.ClientSession() as session, session.post(address, json=wish) as answer:
+        return answer.status, await answer.json()
 
 
 async def state(slack: SandboxSlack, user: str = READER) -> Json:
@@ -69,9 +69,9 @@ async def test_no_other_site_can_reach_the_workspace_through_a_browser(slack: Sa
 
 
 async def test_a_gesture_must_be_json_so_that_a_form_elsewhere_cant_send_it(slack: SandboxSlack) -> None:
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"{slack.page_url}page/do?user={READER}", data={"do": "home"}) as answer:
-            assert answer.status == 415
+    address = f"{slack.page_url}page/do?user={READER}"
+    async with aiohttp.ClientSession() as session, session.post(address, data={"do": "home"}) as answer:
+        assert answer.status == 415
 
 
 async def test_an_unknown_user_is_refused_and_the_first_person_is_the_default(slack: SandboxSlack) -> None:
