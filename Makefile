@@ -24,13 +24,14 @@ lint: .venv/dev.stamp  ## formatting, style, types, import rules, generated docs
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/cog --check README.md .env.example
+	@$(BIN)/cog --check -q -I . README.md
 	@$(BIN)/codespell README.md CHANGELOG.md Makefile bot knowledge storage tests
 
 fmt: .venv/dev.stamp   ## format, fix what can be fixed, regenerate the README's tables and .env.example
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
-	@$(BIN)/cog -r README.md .env.example
+	@$(BIN)/cog -r -q -I . README.md
+	@$(BIN)/python -c 'from bot.settings import render_env_example as r; print(r(), end="")' > .env.example
 
 chaos: .venv/dev.stamp ## kills, outages and floods, full counts
 	@MFI_CHAOS=full $(BIN)/pytest tests/chaos -s $(ARGS)

@@ -358,10 +358,3 @@ def render_env_example() -> str:
         also = f" (or {setting.name}_FILE: a file that holds it)" if setting.secret else ""
         lines += [f"# {setting.comment}{also}", f"{setting.name}={setting.default}"]
     return "\n".join(lines) + "\n"
-
-
-def readme_table() -> str:
-    """The README's table of settings."""
-    rows = [f"| `{s.name}` | {f'`{s.default}`' if s.default else ''} | {s.comment} |" for s in SETTINGS]
-    files = "Secrets may also come from a file: `SLACK_BOT_TOKEN_FILE`, `SLACK_APP_TOKEN_FILE`."
-    return "\n".join(["| variable | default | what it is |", "|---|---|---|", *rows, "", files]) + "\n"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.cli import cli, readme_table, run
+from bot.cli import cli, run
+from tests.readme import commands
 
 CONNECTORS = [
     {
@@ -72,7 +73,7 @@ def test_no_command_shows_the_help_and_is_bad_usage(capsys):
 def test_every_command_has_help_and_a_line_in_the_readme(command, capsys):
     assert run([command, "--help"]) == 0
     assert "Usage: mfi" in capsys.readouterr().out
-    assert f"`mfi {command}`" in readme_table()
+    assert f"`mfi {command}`" in commands()
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from bot.settings import (
     SettingsError,
     load,
     read_environment,
-    readme_table,
     render_env_example,
 )
+from tests.readme import settings_table
 
 COMPLETE = {"SLACK_BOT_TOKEN": "xoxb-1-abcdef", "SLACK_APP_TOKEN": "xapp-1-abcdef", "MFI_ALERT_CHANNEL": "C0123"}
 
@@ -139,7 +139,7 @@ def test_the_environment_wins_over_the_dotenv_file(tmp_path):
 def test_every_setting_is_in_the_example_the_readme_and_the_class():
     example = Path(".env.example").read_text(encoding="utf-8")
     assert example == render_env_example(), "run `make fmt`"
-    assert all(f"`{s.name}`" in readme_table() for s in SETTINGS)
+    assert all(f"`{s.name}`" in settings_table() for s in SETTINGS)
     assert {s.attribute for s in SETTINGS} == set(Settings.__dataclass_fields__)
 
 

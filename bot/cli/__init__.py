@@ -259,9 +259,3 @@ def _register_probe() -> None:
 
 
 _register_probe()
-
-
-def readme_table() -> str:
-    """The README's table of commands."""
-    rows = [f"| `mfi {name}` | {command.get_short_help_str(200)} |" for name, command in sorted(cli.commands.items())]
-    return "\n".join(["| command | what it does |", "|---|---|", *rows]) + "\n"
