@@ -9,7 +9,7 @@ message may have got through.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from bot.core.views import IncidentView
 from bot.services.ports import DeliveryError, MessageGone, Permanent, RetryLater
 from bot.slack.alert import DEFAULT_WORKSPACE, render_alert
 from bot.slack.blocks import Message, sections_only, text_only
-from bot.slack.errors import LookRefused, error_word, meaning
+from bot.slack.errors import REFUSED_LOOK, LookRefused, error_word, meaning
 from bot.slack.thread import render_event
 from knowledge.articles import Articles
 from storage.records import OutboxItem, OutboxKind
@@ -206,19 +206,30 @@ class Answers:
     async def say(self, where: Where, answer: Message, *, public: bool = False) -> bool:
         """Show the answer to this person, or to the channel. False when no way works; that is logged, never raised."""
         for form in _ladder(answer, update=False):
-            if await self._through_any(where, form, public=public):
+            failures = [failure async for failure in self._tries(where, form, public=public)]
+            if not failures[-1]:
                 return True
+            if not REFUSED_LOOK.intersection(failures):
+                break
         LOG.error("an answer reached nobody")
         return False
 
-    async def _through_any(self, where: Where, form: Message, *, public: bool) -> bool:
-        if where.response_url and await self._respond(where, form, public=public):
-            return True
-        if where.channel and await self._call(self._ephemeral(where, form)):
-            return True
-        return await self._call(self._direct(where, form))
+    async def _tries(self, where: Where, form: Message, *, public: bool) -> AsyncIterator[str]:
+        """Each way in turn: why it failed, or the empty word once one worked."""
+        ways: list[tuple[object, Callable[[], Awaitable[str]]]] = [
+            (where.response_url, lambda: self._respond(where, form, public=public)),
+            (where.channel, lambda: self._called(self._ephemeral(where, form))),
+            (True, lambda: self._called(self._direct(where, form))),
+        ]
+        for possible, way in ways:
+            if possible:
+                failure = await way()
+                yield failure
+                if not failure:
+                    return
+                LOG.warning("an answer could not be given: %s", failure)
 
-    async def _respond(self, where: Where, form: Message, *, public: bool) -> bool:
+    async def _respond(self, where: Where, form: Message, *, public: bool) -> str:
         hook = AsyncWebhookClient(where.response_url or "", timeout=ANSWER_TIMEOUT, retry_handlers=[], logger=WIRE)
         body = form.payload() | {
             "response_type": "in_channel" if public else "ephemeral",
@@ -231,22 +242,18 @@ class Answers:
         try:
             answer = await hook.send_dict(body)
         except Exception as error:
-            LOG.warning("a response address did not answer (%s)", type(error).__name__)
-            return False
-        if answer.status_code != 200:
-            LOG.warning("a response address answered HTTP %s", answer.status_code)
-        return answer.status_code == 200
+            return type(error).__name__
+        # "ok", or a word such as used_url; it doesn't raise by itself
+        return "" if answer.status_code == 200 else answer.body[:60] or f"HTTP {answer.status_code}"
 
-    async def _call(self, call: Awaitable[object]) -> bool:
+    async def _called(self, call: Awaitable[object]) -> str:
         try:
             await call
         except SlackApiError as error:
-            LOG.warning("an answer was refused: %s", error_word(error) or "no word")
-            return False
+            return error_word(error) or "no word"
         except Exception as error:
-            LOG.warning("an answer could not be sent (%s)", type(error).__name__)
-            return False
-        return True
+            return type(error).__name__
+        return ""
 
     async def _ephemeral(self, where: Where, form: Message) -> None:
         await self._client.chat_postEphemeral(

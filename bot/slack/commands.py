@@ -67,7 +67,7 @@ class Commands:
     async def run(self, request: Request, text: str, trigger_id: str) -> None:
         """Carry out one typed line."""
         line = parse(unescaped(text))
-        if not await self._intake.within_rate(request, self._deps.commands):
+        if not await self._intake.welcome(request):
             return
         if too_long(line):
             await self._intake.tell(request, Mrkdwn("That is too long. `/mfi help` shows what can be typed."))
@@ -79,10 +79,8 @@ class Commands:
         else:
             await handler(call)
 
-    async def pick(self, request: Request, word: str, connector_id: int, *, share: bool) -> None:
+    async def picked(self, request: Request, word: str, connector_id: int, *, share: bool) -> None:
         """One of several candidates was chosen."""
-        if not await self._intake.within_rate(request, self._deps.commands):
-            return
         found = await self._deps.store.read(lambda db: connectors.get(db, connector_id))
         if found is None:
             await self._intake.tell(request, Mrkdwn("That connector is not known any more."))

@@ -73,6 +73,16 @@ class Intake:
         """A short answer to this person alone."""
         await self.answers.say(request.where, note(text))
 
+    async def welcome(self, request: Request) -> bool:
+        """May this person use mfi at all just now? Asks nobody; a refusal is explained, and one for good audited."""
+        if not await self.within_rate(request, self.deps.commands):
+            return False
+        decision = await self.deps.guard.may(Verb.READ, request.person)
+        if not decision:
+            await self.refused(request, Verb.READ, "mfi", decision.reason)
+            await self.tell(request, mrkdwn("🚫 {}", prose(decision.reason, 400)))
+        return decision.allowed
+
     async def within_rate(self, request: Request, limit: RateLimit) -> bool:
         """May this person go on? If not, they are told when."""
         wait = limit.take(request.person.user_id, self.deps.clock())

@@ -27,7 +27,7 @@ class Interactions:
 
     async def clicked(self, request: Request, action_id: str, value: str, trigger_id: str) -> None:
         """One click on one of our buttons."""
-        if not await self._intake.within_rate(request, self._deps.commands):
+        if not await self._intake.welcome(request):
             return
         if action_id == UNDO:
             await self._fixing.undo(request, value)
@@ -46,7 +46,7 @@ class Interactions:
         if number is None:
             await self._intake.tell(request, NO_LONGER)
         else:
-            await self._commands.pick(request, picked["word"], number, share=bool(picked["share"]))
+            await self._commands.picked(request, picked["word"], number, share=bool(picked["share"]))
 
     async def _ack(self, request: Request, number: int) -> None:
         if await self._intake.allowed(request, Verb.ACK, f"#{number}"):

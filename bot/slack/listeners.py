@@ -15,6 +15,7 @@ from typing import Any
 from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
+from bot.core.permissions import Verb
 from bot.services.views import status_view
 from bot.slack.alert import ACK, FIX_NOW, REPROBE, UNDO
 from bot.slack.client import make_client
@@ -143,6 +144,8 @@ class _Surface:
         await self._intake.answers.say(request.where, note(text))
 
     async def _publish_home(self, request: Request) -> None:
+        if not await self._deps.guard.may(Verb.READ, request.person):
+            return
         now = self._deps.clock()
         view = await self._deps.store.read(lambda db: status_view(db, self._deps.policy, now))
         shown = home_view(view, self._deps.socket(), help_lines())
