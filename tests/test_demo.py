@@ -1,0 +1,60 @@
+"""The demo's own parts: the guide, and breaking and repairing servers from the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bot.demo import Guide, bot_process, obey
+from bot.sandbox.slack import Message
+from bot.sandbox.slack.seed import ALERTS
+from bot.sandbox.world import ROUTES, World
+from bot.slack.manifest import manifest
+
+
+@pytest.fixture
+async def world():
+    async with World(manifest=manifest()) as world:
+        yield world
+
+
+async def test_a_server_is_broken_and_repaired_by_its_connectors_name(world):
+    assert await obey(world, "repair plant gateway") == "Plant gateway: its mail server works now. Watch its alert."
+    assert world.servers.servers["no-starttls"].behaviour == "good"
+    assert "refuses connections" in await obey(world, "break Head office")
+    assert world.servers.servers["good-domain"].behaviour == "refused"
+
+
+@pytest.mark.parametrize("line", ["", "repair", "repair the world", "mend Head office"])
+async def test_anything_else_says_what_can_be_typed(world, line):
+    answer = await obey(world, line)
+    assert answer.startswith("Type: repair or break")
+    assert all(route.name in answer for route in ROUTES)
+
+
+async def test_a_name_that_does_not_exist_cannot_be_mended(world):
+    assert "does not exist in the DNS" in await obey(world, "repair Branch office")
+
+
+async def test_the_guide_says_each_hint_once_and_in_order(world):
+    said: list[str] = []
+    guide = asyncio.create_task(Guide(world, said.append).run())
+    workspace = world.slack.workspace
+    for route in ROUTES:
+        text = f"#1 {route.code} {route.name}"
+        workspace.store(Message(ts=workspace.next_ts(), channel=ALERTS, user=workspace.app.bot_user, text=text))
+    await world.slack.wait_for(lambda: any("All six alerts" in line for line in said))
+    assert said.count("The first alert is in #mail-alerts.") == 1
+    guide.cancel()
+    await asyncio.gather(guide, return_exceptions=True)
+
+
+async def test_the_bot_gets_the_worlds_settings_and_none_of_ours(world, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("MFI_SMTP_PORT", "1")
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-somebody-elses")
+    async with bot_process(world, tmp_path / "mfi.db") as process:
+        await world.slack.wait_for(lambda: world.slack.connected, 15)
+        assert process.returncode is None
+    assert process.returncode == 0
