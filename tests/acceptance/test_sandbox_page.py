@@ -402,6 +402,16 @@ async def test_the_page_reconnects_when_the_workspace_returns(page: Page, slack:
     await expect(page.get_by_test_id("messages")).to_contain_text("Back again")
 
 
+async def test_a_hint_says_what_to_try_next_until_it_is_taken_away(page: Page, slack: SandboxSlack, bot: Bot) -> None:
+    await page.goto(slack.page_url)
+    slack.suggest("Type `/mfi status`")
+    await expect(page.get_by_test_id("hint").locator("code")).to_have_text("/mfi status")
+    await page.get_by_test_id("app-home").click()
+    await expect(page.get_by_test_id("hint")).to_be_visible()
+    slack.suggest("")
+    await expect(page.get_by_test_id("hint")).to_have_count(0)
+
+
 async def test_a_permanent_link_leads_to_the_message_and_other_channels_show_what_is_new(
     page: Page, slack: SandboxSlack, bot: Bot
 ) -> None:

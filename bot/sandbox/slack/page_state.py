@@ -21,6 +21,7 @@ def snapshot(world: World, user: User) -> Json:
     return {
         "revision": workspace.changes.revision,
         "me": user.id,
+        "hint": workspace.hint,
         "team": workspace.name,
         "app": {
             "id": app.app_id,

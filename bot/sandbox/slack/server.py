@@ -262,6 +262,11 @@ class SandboxSlack:
         """Send `disconnect` to the bot's connections (or the first so many) and close them."""
         await self.sockets.disconnect(reason, only=only)
 
+    def suggest(self, hint: str) -> None:
+        """Show people, above everything, what they might try next (mrkdwn); an empty text takes it away."""
+        self.workspace.hint = hint
+        self.workspace.changes.touch()
+
     def remove_bot(self, channel: Channel | str) -> None:
         """Take the app out of a channel: not_in_channel from now on."""
         self.workspace.channel(channel).members.discard(self.workspace.app.bot_user)

@@ -161,6 +161,8 @@ class Workspace:
         self.users: dict[str, User] = {}
         self.channels: dict[str, Channel] = {}
         self.groups: dict[str, UserGroup] = {}
+        self.hint = ""
+        """What the page suggests to try next, as mrkdwn; nothing when empty."""
         self.private_notes: list[Message] = []
         """Ephemeral messages, oldest first."""
         self._last_micros = 0

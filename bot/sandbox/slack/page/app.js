@@ -3,8 +3,8 @@
 import { blocks } from "./blocks.js";
 import { composer } from "./composer.js";
 import { fill, h, line, svg } from "./dom.js";
-import { avatar, list, openThread } from "./messages.js";
-import { plain } from "./mrkdwn.js";
+import { avatar, list } from "./messages.js";
+import { mrkdwn } from "./mrkdwn.js";
 import { actIn, drawModal } from "./modal.js";
 import { changed, channel, here, listen, onChange, perform, refresh, world } from "./state.js";
 
@@ -105,7 +105,6 @@ function drawChannel() {
       h("header", { class: "bar" }, h("h1", { testid: "channel-title" }, held.direct ? world.state.app.name : `# ${held.name}`), h("span", { class: "topic" }, held.direct ? "Messages of the app to you" : held.topic), !held.direct && h("span", { class: "members" }, `${held.members} members`)),
       h("div", { class: "messages", testid: "messages", role: "log", tabindex: "0" }),
       composer({ key, testid: "composer", disabled: held.archived, placeholder: held.archived ? "This channel is archived" : held.direct ? `Message ${world.state.app.name}` : `Message #${held.name}` }));
-    main.querySelector(".messages").append();
   }
   const box = main.querySelector(".messages");
   const first = !box.children.length;
@@ -148,10 +147,22 @@ function drawThread() {
   list(thread.querySelector(".messages"), inIt, { inThread: true });
 }
 
+function drawHint() {
+  const { hint } = world.state;
+  const bar = main.querySelector(".hint-bar");
+  if (bar && bar.signature === hint) return;
+  bar?.remove();
+  if (!hint) return;
+  const fresh = h("div", { class: "hint-bar", role: "status", testid: "hint" }, h("strong", {}, "Try next"), h("span", {}, mrkdwn(hint)));
+  fresh.signature = hint;
+  main.append(fresh);
+}
+
 function draw() {
   drawSidebar();
   if (here.place === "home") drawHome();
   else drawChannel();
+  drawHint();
   drawThread();
   drawModal(overlay);
   document.title = here.place === "home" ? `${world.state.app.name} · Home` : `#${channel()?.name} · Sandbox workspace`;
