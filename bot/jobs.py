@@ -49,12 +49,14 @@ class Jobs:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         guard_every: float = GUARD_EVERY,
+        drain: float = DRAIN,
     ) -> None:
         self._ticks = {tick.name: tick for tick in ticks}
         self._on_jump = on_jump
         self._wall = wall
         self._monotonic = monotonic
         self._guard_every = guard_every
+        self._drain = drain
         self._scheduler: Any = AsyncIOScheduler(timezone=UTC)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._guard: asyncio.Task[None] | None = None
@@ -100,7 +102,7 @@ class Jobs:
         self._scheduler.pause()
         running = list(self._running.values())
         if running:
-            await asyncio.wait(running, timeout=DRAIN)
+            await asyncio.wait(running, timeout=self._drain)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

@@ -117,11 +117,16 @@ def change(db: Database, incident_id: int, **columns: object) -> None:
 
 
 def append_event(db: Database, event: IncidentEvent) -> IncidentEvent:
-    """Add the next line of the timeline: the incident's revision grows by one and becomes the event's."""
-    db.execute(_NEXT_REVISION, (to_ms(event.at), event.incident_id))
+    """Add the next line of the timeline: the incident's revision grows by one and becomes the event's.
+
+    LookupError: there is no such incident.
+    """
+    if db.execute(_NEXT_REVISION, (to_ms(event.at), event.incident_id)).rowcount == 0:
+        raise LookupError(f"there is no incident #{event.incident_id}")
     data = json.dumps(dict(event.data), ensure_ascii=False, default=_plain)
     made = db.execute(_APPEND, (to_ms(event.at), event.kind, event.actor, data, event.incident_id))
-    return next(_event(row) for row in db.query(_EVENT, (made.lastrowid,)))
+    (row,) = db.query(_EVENT, (made.lastrowid,))
+    return _event(row)
 
 
 def event(db: Database, event_id: int) -> IncidentEvent | None:

@@ -95,12 +95,18 @@ class Probing:
         self._looked_round_at: datetime | None = None
 
     async def recover(self) -> None:
-        """Call it at start: takes up a blindness that was open when the last process ended."""
+        """Call it at start: takes up a blindness that was open when the last process ended, and mends due times."""
         now = self._clock()
+        await self.clock_jumped()
         found = await self._store.read(_dark_then)
         if found is not None:
             code, dark = found
             self._horizon.restore(dark, code, now)
+
+    async def clock_jumped(self) -> None:
+        """Call it after the clock was set: no probe waits longer than its interval."""
+        now = self._clock()
+        await self._store.write(lambda db: _mend_due_times(db, self._policy, now))
 
     async def probe(self, connector_id: int, *, actor: str | None = None) -> ProbeRecord:
         """Probe one connector now and act on it; `actor` asked, so its open incidents say so.
@@ -216,10 +222,8 @@ class Probing:
 
     async def _look_round(self, now: datetime) -> None:
         """A target went dark: probe some others soon, so that blindness shows before anything is opened."""
-        recently = (
-            self._looked_round_at is not None and now - self._looked_round_at < self._policy.probe_interval_failing
-        )
-        if recently:
+        last = self._looked_round_at
+        if last is not None and abs(now - last) < self._policy.probe_interval_failing:
             return
         self._looked_round_at = now
         await self._store.write(lambda db: _hurry_others(db, 2 * self._policy.blind_after, now))
@@ -280,6 +284,13 @@ def _tell_reprobed(db: Database, incident: Incident, record: ProbeRecord, actor:
         "elapsed_ms": record.elapsed_ms,
     }
     record_event(db, incident.id, EventKind.REPROBED, now=record.at, actor=actor, data=data)
+
+
+def _mend_due_times(db: Database, policy: Policy, now: datetime) -> None:
+    for connector in connectors.every(db):
+        latest = now + interval(connector, policy, failing=False)
+        if connector.next_probe_at > latest:
+            connectors.schedule(db, connector.id, latest)
 
 
 def _hurry_others(db: Database, limit: int, now: datetime) -> None:

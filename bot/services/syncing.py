@@ -45,12 +45,14 @@ class Syncing:
         clock: Clock,
         *,
         default_channel: str,
+        deadline: float = DEADLINE,
     ) -> None:
         self._store = store
         self._backends = backends
         self._policy = policy
         self._clock = clock
         self._default_channel = default_channel
+        self._deadline = deadline
         self._reading = {name: asyncio.Lock() for name in backends}
 
     async def sync(self, name: str) -> Counts:
@@ -81,10 +83,10 @@ class Syncing:
 
     async def _read(self, backend: Backend) -> Snapshot:
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self._deadline):
                 snapshot = await backend.snapshot()
         except TimeoutError as error:
-            raise Unreachable(f"it did not answer within {DEADLINE:.0f} s") from error
+            raise Unreachable(f"it did not answer within {self._deadline:.0f} s") from error
         if snapshot.messages is None:
             return snapshot
         return replace(snapshot, messages=await asyncio.to_thread(_with_codes, snapshot.messages))

@@ -34,8 +34,7 @@ def record_event(
     line = IncidentEvent(incident_id=incident_id, revision=0, at=now, kind=kind, actor=actor, data=data or {})
     written = incidents.append_event(db, line)
     after = incidents.get(db, incident_id)
-    if after is None:
-        raise LookupError(f"there is no incident #{incident_id}")
+    assert after is not None
     for owed in (OutboxKind.ROOT, TELL[kind]):
         if owed is not None:
             outbox.enqueue(

@@ -555,18 +555,19 @@ async def test_the_pump_wakes_when_nudged_and_stops_when_told(store: Store, cont
 
 async def test_the_pump_survives_an_unreadable_outbox(store: Store, contoso: Connector, clock: Any) -> None:
     class Broken:
-        tries = 0
+        tried = asyncio.Event()
 
         async def read(self, work: Any) -> Any:
-            self.tries += 1
+            self.tried.set()
             raise OSError("no")
 
     broken, stop = Broken(), asyncio.Event()
     delivery = Delivery(broken, Slack(clock), clock)  # type: ignore[arg-type]
     pump = asyncio.create_task(delivery.run(stop))
-    while broken.tries < 2:
+    for _ in range(2):
+        await asyncio.wait_for(broken.tried.wait(), 5)
+        broken.tried.clear()
         delivery.nudge()
-        await asyncio.sleep(0)
     stop.set()
     await asyncio.wait_for(pump, 5)
 

@@ -1,0 +1,137 @@
+"""What time alone brings, and only as much work as there is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.core.policy import Policy
+from bot.services.triage import triage_connector
+from bot.services.upkeep import KEEP_PROBES, Upkeep, may_be_told_louder, prune, sweep
+from storage import inbox, incidents, messages, probes
+from storage.connection import Store
+from storage.incidents import Waiting
+from storage.records import Connector, MessageFacts, ProbeRecord, Severity
+
+
+async def deferred(store: Store, contoso: Connector, clock: Any, age: timedelta = timedelta(0)) -> None:
+    facts = MessageFacts(
+        backend="files",
+        key="m1",
+        recipient="user@contoso.test",
+        sender="games@fabrikam.test",
+        received_at=clock() - age,
+        expires_at=clock() - age + timedelta(hours=24),
+        code="4.4.316",
+    )
+    await store.write(lambda db: messages.sync(db, "files", [(facts, contoso.id)], clock(), complete=True))
+
+
+@pytest.fixture
+def upkeep(store: Store, clock: Any) -> Upkeep:
+    return Upkeep(store, Policy(), clock, default_channel="C1")
+
+
+async def swept(store: Store, clock: Any) -> int:
+    return await store.write(lambda db: sweep(db, Policy(), clock(), default_channel="C1"))
+
+
+async def test_only_what_may_have_changed_is_looked_at(store: Store, contoso: Connector, clock: Any) -> None:
+    assert await swept(store, clock) == 0
+    await deferred(store, contoso, clock)
+    assert await swept(store, clock) == 0
+    clock.advance(minutes=16)
+    assert await swept(store, clock) == 1
+    assert await swept(store, clock) == 0, "its incident is open, and no mark is near"
+    clock.advance(hours=4)
+    assert await swept(store, clock) == 1
+    (incident,) = await store.read(incidents.open_everywhere)
+    assert incident.escalated == 1
+    assert await swept(store, clock) == 0
+
+
+@pytest.mark.parametrize(
+    ("severity", "escalated", "hours", "due"),
+    [
+        (Severity.WARNING, 0, 3.9, False),
+        (Severity.WARNING, 0, 4.0, True),
+        (Severity.WARNING, 1, 4.0, True),
+        (Severity.CRITICAL, 1, 4.0, False),
+        (Severity.CRITICAL, 1, 12.0, True),
+    ],
+)
+async def test_an_incident_is_due_when_a_mark_has_passed(
+    clock: Any, severity: Severity, escalated: int, hours: float, due: bool
+) -> None:
+    received = clock() - timedelta(hours=hours)
+    waiting = Waiting(
+        connector_id=1,
+        severity=severity,
+        escalated=escalated,
+        waiting=1,
+        oldest_received_at=received,
+        first_expiry_at=received + timedelta(hours=24),
+    )
+    assert may_be_told_louder(waiting, Policy(), clock()) is due
+
+
+async def test_queues_are_sampled_every_five_minutes(
+    store: Store, contoso: Connector, clock: Any, upkeep: Upkeep
+) -> None:
+    begun = clock()
+    await deferred(store, contoso, clock)
+    for _ in range(16):
+        await upkeep.tick()
+        clock.advance(minutes=1)
+    samples = await store.read(lambda db: messages.samples(db, contoso.id, begun))
+    assert samples == [(begun + timedelta(minutes=m), 1) for m in (0, 5, 10, 15)]
+
+
+async def test_unassigned_mail_has_no_samples(store: Store, contoso: Connector, clock: Any, upkeep: Upkeep) -> None:
+    await deferred(store, contoso, clock)
+    await store.write(lambda db: messages.assign(db, [(1, None)]))
+    await upkeep.tick()
+    assert await store.read(lambda db: messages.samples(db, contoso.id, clock())) == []
+
+
+async def test_a_clock_set_back_does_not_stop_upkeep(
+    store: Store, contoso: Connector, clock: Any, upkeep: Upkeep
+) -> None:
+    await deferred(store, contoso, clock)
+    await upkeep.tick()
+    clock.advance(hours=-1)
+    await upkeep.tick()
+    assert len(await store.read(lambda db: messages.samples(db, contoso.id, clock()))) == 2
+
+
+async def test_old_facts_are_forgotten_and_the_newest_stay(store: Store, contoso: Connector, clock: Any) -> None:
+    def probe(db: Any) -> None:
+        probes.record(
+            db,
+            ProbeRecord(
+                connector_id=contoso.id,
+                at=clock(),
+                ok=True,
+                code=None,
+                cause=None,
+                status=None,
+                stage="done",
+                degraded=False,
+                elapsed_ms=1,
+                document="{}",
+            ),
+        )
+
+    for _ in range(3):
+        await store.write(probe)
+    await store.write(lambda db: inbox.admit(db, "k", clock()))
+    clock.advance(days=KEEP_PROBES.days + 1)
+    await store.write(lambda db: prune(db, clock()))
+    assert len(await store.read(lambda db: probes.recent(db, contoso.id, 9))) == 1
+    assert await store.write(lambda db: inbox.admit(db, "k", clock()))
+
+
+async def test_an_unknown_connector_is_nobodys_trouble(store: Store, clock: Any) -> None:
+    assert await store.write(lambda db: triage_connector(db, 99, Policy(), clock(), default_channel="C1")) == []
