@@ -88,11 +88,6 @@ def section(text: Mrkdwn) -> Block | None:
     return {"type": "section", "text": mrkdwn_object(text)} if text else None
 
 
-def section_with_button(text: Mrkdwn, accessory: Block) -> Block:
-    """A paragraph with one button at its right."""
-    return {"type": "section", "text": mrkdwn_object(text), "accessory": accessory}
-
-
 def fields(*cells: Mrkdwn | None) -> Block | None:
     """Two columns; None when nothing is in them."""
     kept = [mrkdwn_object(cell, MAX_FIELD) for cell in cells if cell][:10]

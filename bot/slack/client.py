@@ -21,7 +21,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.core.blockkit import problems
 from bot.core.views import IncidentView
-from bot.services.ports import DeliveryError, MessageGone, Permanent, RetryLater
+from bot.services.ports import Ambiguous, DeliveryError, MessageGone, Permanent, RetryLater
 from bot.slack.alert import DEFAULT_WORKSPACE, render_alert
 from bot.slack.blocks import Message, sections_only, text_only
 from bot.slack.errors import REFUSED_LOOK, LookRefused, error_word, meaning
@@ -72,7 +72,7 @@ class SlackPoster:
         )
         ts = response.get("ts")
         if not isinstance(ts, str):
-            raise RetryLater("Slack took the message but did not say where it is")
+            raise Ambiguous("Slack took the message but did not say where it is")
         return ts
 
     async def redraw(self, item: OutboxItem, view: IncidentView) -> None:

@@ -49,17 +49,20 @@ class Fixing:
         try:
             shown = await self._offer(request, incident_id)
         except Exception as error:
-            number = secrets.token_hex(3)
-            LOG.exception("no fix plan for incident %s (%s)", incident_id, number)
-            known = prose(error, 300) if isinstance(error, StoreError) else None
-            shown = refused_view(known or broken(number))
+            shown = refused_view(_trouble(f"no fix plan for incident {incident_id}", error))
         await self._update(opened, shown)
 
     async def submit(self, ack: Ack, request: Request, view: Body) -> None:
         """Claim what was chosen, then close the dialog; or say in the dialog what is wrong.
 
-        Everything before `ack` is quick: it must be over within three seconds.
+        Everything before `ack` is quick: it must be over within three seconds. A failure is said in the dialog, too.
         """
+        try:
+            await self._submit(ack, request, view)
+        except Exception as error:
+            await ack(response_action="update", view=refused_view(_trouble("a submission failed", error)))
+
+    async def _submit(self, ack: Ack, request: Request, view: Body) -> None:
         action_id = str(view.get("private_metadata") or "")
         action = await self._deps.store.read(lambda db: actions.get(db, action_id))
         wrong = await self._not_allowed(request, action)
@@ -145,6 +148,13 @@ class Fixing:
     async def _execute(self, action_id: str) -> None:
         await self._deps.fix.execute(action_id)
         self._deps.nudge()
+
+
+def _trouble(what: str, error: Exception) -> Mrkdwn:
+    """What a person is told of a failure: the database's own line, or the number under which the log has it."""
+    number = secrets.token_hex(3)
+    LOG.error("%s (%s)", what, number, exc_info=error)
+    return prose(error, 300) if isinstance(error, StoreError) else broken(number)
 
 
 def _why(refusal: Refusal) -> Mrkdwn:

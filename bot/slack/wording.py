@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bot.core.forecast import plain_span as span
-from storage.records import ConnectorKind, DomainType, Incident, IncidentState, MessageStatus, Severity, TlsSetting
+from storage.records import ConnectorKind, Incident, IncidentState, Severity, TlsSetting
 
 STATE_WORDS = {
     IncidentState.FIRING: "Firing",
@@ -34,20 +34,6 @@ TLS_WORDS = {
     TlsSetting.ENCRYPTION: "TLS required",
     TlsSetting.CERTIFICATE: "TLS with a trusted certificate",
     TlsSetting.DOMAIN: "TLS with the domain's certificate",
-}
-
-DOMAIN_WORDS = {
-    DomainType.AUTHORITATIVE: "Authoritative",
-    DomainType.INTERNAL_RELAY: "Internal Relay",
-    DomainType.EXTERNAL_RELAY: "External Relay",
-}
-
-STATUS_WORDS = {
-    MessageStatus.QUEUED: "still waiting",
-    MessageStatus.DELIVERED: "delivered",
-    MessageStatus.EXPIRED: "bounced after expiry",
-    MessageStatus.REJECTED: "rejected",
-    MessageStatus.GONE: "gone",
 }
 
 STAGE_WORDS = {
@@ -84,11 +70,6 @@ def state_words(incident: Incident) -> str:
 def ago(moment: datetime, now: datetime) -> str:
     """ "5 min ago", "just now"."""
     return "just now" if now - moment < timedelta(minutes=1) else f"{span(now - moment)} ago"
-
-
-def soon(moment: datetime, now: datetime) -> str:
-    """ "in 5 min"; "due now" once it has passed."""
-    return "due now" if moment <= now else f"in {span(moment - now)}"
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

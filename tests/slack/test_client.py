@@ -103,6 +103,7 @@ async def test_a_reply_about_a_forgotten_event_is_never_sent(poster: SlackPoster
         (lambda s: s.faults.http(502, "chat.postMessage", body="<html>"), Ambiguous, 0),
         (lambda s: s.faults.html("chat.postMessage"), Ambiguous, 0),
         (lambda s: s.faults.http(200, "chat.postMessage", body="not json"), Ambiguous, 0),
+        (lambda s: s.faults.http(200, "chat.postMessage", body='{"ok": true}'), Ambiguous, 0),
         (lambda s: s.faults.error("fatal_error", "chat.postMessage"), Ambiguous, 0),
         (lambda s: s.faults.error_after("internal_error", "chat.postMessage"), Ambiguous, 1),
         (lambda s: s.faults.drop("chat.postMessage"), Ambiguous, 0),
