@@ -80,9 +80,7 @@ def read_messages(path: Path, backend: str = "files", expiry: timedelta = DEFAUL
 def _layout(columns: tuple[str, ...], path: Path, problems: Problems) -> _Layout:
     if not columns:
         return _Layout()
-    _insist(columns, path)
-    if unused := unknown(columns):
-        problems.add(1, f"not used: {'columns' if len(unused) > 1 else 'column'} {listing(unused)}")
+    _look_over(columns, 1, path, problems)
     offsets = [cells.header_offset(c) for c in columns if column_of(c) in ALIASES["received"]]
     return _Layout(offset=next(iter(offsets), timedelta()), events="eventid" in map(folded, columns))
 
@@ -91,19 +89,20 @@ def _checked(table: Table, path: Path, problems: Problems) -> Iterable[Row]:
     for number, row in enumerate(table.rows):
         named = Row(row.line, {column_of(k): v for k, v in row.cells.items()})
         if number == 0 and not table.columns:
-            _insist(named.cells, path)
-            if unused := unknown(named.cells):
-                problems.add(row.line, f"not used: {listing(unused)}")
+            _look_over(named.cells, row.line, path, problems)
         yield named
 
 
-def _insist(columns: Iterable[str], path: Path) -> None:
+def _look_over(columns: Iterable[str], line: int, path: Path, problems: Problems) -> None:
+    """Refuse a file without the columns that we need; report those that mean nothing to us."""
     names = {column_of(c) for c in columns}
     lacking = [what for what in ("received", "sender", "recipient", "status") if not names.intersection(ALIASES[what])]
     if lacking == ["status"] and "recipientstatus" in names:
         lacking = []
     if lacking:
         raise UnreadableFile(f"{path} has no column for {listing(lacking)}; {MESSAGES_HINT}")
+    if unused := unknown(columns):
+        problems.add(line, f"not used: {'columns' if len(unused) > 1 else 'column'} {listing(unused)}")
 
 
 def _pick(row: Mapping[str, Any], what: str) -> Any:

@@ -62,9 +62,10 @@ class Problems:
         return self._count
 
     def all(self) -> tuple[Problem, ...]:
-        """The first of them, and how many more there were."""
+        """Those that were kept, by line, and how many more there were."""
         more = self._count - len(self._kept)
-        return (*self._kept, *([Problem(0, f"and {more} more problems of this file are not listed")] if more else []))
+        kept = sorted(self._kept, key=lambda p: p.line)
+        return (*kept, *([Problem(0, f"and {more} more problems of this file are not listed")] if more else []))
 
 
 def listing(names: Sequence[str], limit: int = 10) -> str:

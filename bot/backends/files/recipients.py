@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bot.backends.files import cells
 from bot.backends.files.parsed import BadRow, ParsedRecipients, Problem, Problems, UnreadableFile, listing
-from bot.backends.files.table import MAX_ROWS, text_of
+from bot.backends.files.table import MAX_ROWS, lines_of, text_of
 
 _COMPLETE = re.compile(r"#\s*complete\s*:(.*)", re.IGNORECASE)
 
@@ -24,7 +24,7 @@ def read_recipients(path: Path) -> ParsedRecipients:
     claims: dict[str, int] = {}
     try:
         with text_of(path) as text:
-            _read_lines(text, path, addresses, claims, problems)
+            _read_lines(lines_of(text, path), path, addresses, claims, problems)
     except UnicodeError as error:
         raise UnreadableFile(f"{path} is neither UTF-8 nor UTF-16 text: save it as UTF-8") from error
     if not addresses:

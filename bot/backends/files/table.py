@@ -15,7 +15,8 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader, TextIOWrapper
+from io import BufferedReader, StringIO, TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_BYTES = 256 * 1024 * 1024
 MAX_ROWS = 500_000
 MAX_COLUMNS = 500
+_BLOCK = 1 << 20
+"""Characters read at a time. Many, because a thread that reads every millisecond can starve the event loop's thread."""
+_LONGEST_LINE = 16 << 20
 _DELIMITERS = ",;\t"
 
 
@@ -112,6 +116,17 @@ def _first_character(text: TextIOWrapper) -> str:
     return start[:1]
 
 
+def lines_of(text: TextIOWrapper, path: Path) -> Iterator[str]:
+    """The lines, with their ends (line feed, carriage return or both)."""
+    rest = ""
+    while block := text.read(_BLOCK):
+        *lines, rest = StringIO(rest + block, newline="")
+        if len(rest) > _LONGEST_LINE:
+            raise UnreadableFile(f"{path} has a line of more than {_LONGEST_LINE >> 20} MiB: this is not an export")
+        yield from lines
+    yield from StringIO(rest, newline="")
+
+
 def _json_rows(text: TextIOWrapper, path: Path, problems: Problems) -> Iterator[Row]:
     if os.fstat(text.fileno()).st_size > MAX_JSON_BYTES:
         raise UnreadableFile(f"{path} is JSON larger than {MAX_JSON_BYTES >> 20} MiB: export it as CSV, or in parts")
@@ -142,22 +157,24 @@ def _json_items(document: Any, path: Path, problems: Problems) -> Iterator[Row]:
 
 
 def _csv_table(text: TextIOWrapper, path: Path, problems: Problems) -> Table:
-    header, skipped = _header_line(text)
-    delimiter = max(_DELIMITERS, key=header.count)
-    lines = csv.reader(_chain(header, text), delimiter=delimiter)
+    lines = lines_of(text, path)
+    header, skipped = _header_line(lines)
+    rows = csv.reader(chain([header], lines), delimiter=max(_DELIMITERS, key=header.count))
     try:
-        columns = tuple(c.strip().lstrip("\ufeff") for c in next(lines, []))
+        columns = tuple(c.strip().lstrip("\ufeff") for c in next(rows, []))
     except csv.Error as error:
         raise UnreadableFile(f"{path} has no readable line of column names: {error}") from error
+    if not columns:
+        raise UnreadableFile(f"{path} has no line of column names")
     if len(columns) > MAX_COLUMNS:
         raise UnreadableFile(f"{path} has more than {MAX_COLUMNS} columns: this is not an export that mfi knows")
-    return Table(columns, _csv_rows(lines, columns, skipped, path, problems))
+    return Table(columns, _csv_rows(rows, columns, skipped, path, problems))
 
 
-def _header_line(text: TextIOWrapper) -> tuple[str, int]:
+def _header_line(lines: Iterator[str]) -> tuple[str, int]:
     """The line of column names, and how many lines stand before it (PowerShell's #TYPE, Excel's sep=, empty ones)."""
     skipped = 0
-    for line in text:
+    for line in lines:
         start = line.lstrip("\ufeff").strip().strip('"')
         if start and not start.startswith("#TYPE") and not re.fullmatch(r"sep=.", start):
             return line, skipped
@@ -165,18 +182,13 @@ def _header_line(text: TextIOWrapper) -> tuple[str, int]:
     return "", skipped
 
 
-def _chain(header: str, text: TextIOWrapper) -> Iterator[str]:
-    yield header
-    yield from text
-
-
-def _csv_rows(lines: Any, columns: tuple[str, ...], skipped: int, path: Path, problems: Problems) -> Iterator[Row]:
+def _csv_rows(rows: Any, columns: tuple[str, ...], skipped: int, path: Path, problems: Problems) -> Iterator[Row]:
     names = [folded(c) for c in columns]
     count = 0
     while True:
-        line = skipped + lines.line_num + 1
+        line = skipped + rows.line_num + 1
         try:
-            cells = next(lines, None)
+            cells = next(rows, None)
         except csv.Error as error:
             problems.add(line, f"can't be read as CSV ({error}): is a quote never closed?")
             continue

@@ -1,0 +1,209 @@
+"""`mfi import`: files become rows, messages find their connectors, and the same file again changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.backends.files import UnreadableFile
+from bot.services.importing import ImportKind, ImportReport, import_file
+from storage import connectors, domains, messages, recipients, syncs
+from storage.connection import Store
+from storage.records import MessageStatus, QueuedMessage, SyncCounts
+
+NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
+CONNECTORS = [
+    {
+        "Name": "To on-prem",
+        "Guid": "d0d71cb9-0000-4000-8000-000000000001",
+        "ConnectorType": "OnPremises",
+        "SmartHosts": ["mail.contoso.com"],
+        "RecipientDomains": ["onprem.contoso.com"],
+    },
+    {"Name": "To Fabrikam", "ConnectorType": "Partner", "UseMXRecord": True, "RecipientDomains": ["*.fabrikam.com"]},
+    {"Name": "Hub", "ConnectorType": "OnPremises", "SmartHosts": ["hub.contoso.com"]},
+]
+LED = (
+    "Reason: [{LED=450 4.4.316 Connection refused [Message=Socket error code 10061] "
+    "[LastAttemptedServerName=mail.contoso.com] [LastAttemptedIP=203.0.113.10:25]};{MSG=};{FQDN=};{IP=};{LRT=}]"
+)
+HEADER = "Date,Sender,Recipient,Status,Message ID,Detail,Connector\n"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with await Store.open(tmp_path / "mfi.db", sole=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "export"
+
+
+def row(key: str, to: str, status: str = "Pending", detail: str = "", connector: str = "") -> str:
+    return f'2026-11-24T04:00:00Z,app@contoso.com,{to},{status},{key},"{detail}",{connector}\n'
+
+
+async def take(store: Store, path: Path, kind: str, content: str | object) -> ImportReport:
+    text = content if isinstance(content, str) else json.dumps(content)
+    await asyncio.to_thread(path.write_text, text)
+    return await import_file(store, kind, path, NOW)
+
+
+async def tracked(store: Store, *refs: tuple[str, str]) -> list[QueuedMessage]:
+    return await store.read(lambda db: messages.get_refs(db, "files", refs))
+
+
+async def test_every_kind_twice_adds_and_changes_nothing(store: Store, path: Path) -> None:
+    contents = {
+        ImportKind.CONNECTORS: json.dumps(CONNECTORS),
+        ImportKind.DOMAINS: "DomainName,DomainType\nonprem.contoso.com,InternalRelay\n",
+        ImportKind.MESSAGES: HEADER + row("1", "user@onprem.contoso.com", detail=LED) + row("2", "user@other.test"),
+        ImportKind.RECIPIENTS: "# complete: onprem.contoso.com\nuser@onprem.contoso.com\n",
+    }
+    added = {"connectors": 3, "domains": 1, "messages": 2, "recipients": 1}
+    for kind, content in contents.items():
+        first, again = [await take(store, path, kind, content) for _ in range(2)]
+        assert first == ImportReport(kind=kind, counts=SyncCounts(added=added[kind]))
+        assert again == ImportReport(kind=kind, counts=SyncCounts(unchanged=added[kind]))
+    assert [c.name for c in await store.read(connectors.every)] == ["Hub", "To Fabrikam", "To on-prem"]
+    assert len(await store.read(lambda db: domains.every(db, "files"))) == 1
+    assert await store.read(lambda db: recipients.complete(db, "files")) == {"onprem.contoso.com": NOW}
+
+
+async def test_a_reason_becomes_code_words_and_server(store: Store, path: Path) -> None:
+    await take(store, path, "messages", HEADER + row("1", "user@onprem.contoso.com", detail=LED))
+    (found,) = await tracked(store, ("1", "user@onprem.contoso.com"))
+    assert (found.code, found.remote_host, found.remote_ip) == ("4.4.316", "mail.contoso.com", "203.0.113.10")
+    assert found.reason is not None
+    assert found.reason.startswith("450 4.4.316 Connection refused [Message=Socket error")
+    assert found.reason.endswith("[LastAttemptedIP=203.0.113.10:25]")
+    assert found.expires_at == found.received_at + timedelta(hours=24)
+
+
+@pytest.mark.parametrize(
+    ("detail", "code", "reason"),
+    [
+        ("450 4.4.315 Connection timed out", "4.4.315", "450 4.4.315 Connection timed out"),
+        ("Reason: [{LED=450 4.4.317 cut off [Message=x", "4.4.317", "450 4.4.317 cut off [Message=x"),
+        ("no idea", None, "no idea"),
+        ("", None, None),
+    ],
+)
+async def test_reasons_in_other_forms_are_kept_too(
+    store: Store, path: Path, detail: str, code: str | None, reason: str | None
+) -> None:
+    await take(store, path, "messages", HEADER + row("1", "user@other.test", detail=detail))
+    (found,) = await tracked(store, ("1", "user@other.test"))
+    assert (found.code, found.reason) == (code, reason)
+
+
+async def test_messages_are_assigned_to_their_connectors(store: Store, path: Path) -> None:
+    await take(store, path, "connectors", CONNECTORS)
+    await take(store, path, "domains", "DomainName,DomainType\nrelay.contoso.com,InternalRelay\n")
+    content = HEADER + row("1", "a@elsewhere.test", detail=LED) + row("2", "b@mail.fabrikam.com")
+    content += row("3", "c@elsewhere.test", connector="to fabrikam") + row("4", "d@relay.contoso.com")
+    content += row("5", "e@elsewhere.test", connector="Default frontend of EX01")
+    await take(store, path, "messages", content)
+    names = {c.id: c.name for c in await store.read(connectors.every)}
+    found = await store.read(lambda db: {k: s.total for k, s in messages.summaries(db).items()})
+    assert {names.get(k): n for k, n in found.items()} == {"To on-prem": 1, "To Fabrikam": 2, "Hub": 1, None: 1}
+    (stated, inbound) = await tracked(store, ("3", "c@elsewhere.test"), ("5", "e@elsewhere.test"))
+    assert (stated.connector_key, inbound.connector_key) == ("to fabrikam", None)
+
+
+@pytest.mark.parametrize("order", ["connectors first", "messages first"])
+async def test_the_order_of_the_imports_does_not_matter(store: Store, path: Path, order: str) -> None:
+    content = HEADER + row("1", "a@onprem.contoso.com") + row("2", "b@relay.contoso.com") + row("3", "c@other.test")
+    steps = [("connectors", CONNECTORS), ("messages", content)]
+    for kind, what in steps if order == "connectors first" else reversed(steps):
+        await take(store, path, kind, what)
+    await take(store, path, "domains", "DomainName,DomainType\nrelay.contoso.com,InternalRelay\n")
+    names = {c.id: c.name for c in await store.read(connectors.every)}
+    found = await store.read(lambda db: {k: s.total for k, s in messages.summaries(db).items()})
+    assert {names.get(k): n for k, n in found.items()} == {"To on-prem": 1, "Hub": 1, None: 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "ends"),
+    [
+        ("Delivered", "", MessageStatus.DELIVERED),
+        ("Failed", "550 5.1.10 RESOLVER.ADR.RecipientNotFound", MessageStatus.REJECTED),
+        ("Failed", "550 5.4.316 Message expired, connection refused(Socket error code 10061)", MessageStatus.EXPIRED),
+        ("Expired", "", MessageStatus.EXPIRED),
+        ("Quarantined", "", MessageStatus.GONE),
+    ],
+)
+async def test_mail_that_we_know_ends_and_other_ended_mail_is_not_kept(
+    store: Store, path: Path, status: str, detail: str, ends: MessageStatus
+) -> None:
+    await take(store, path, "messages", HEADER + row("1", "a@x.test"))
+    content = HEADER + row("1", "a@x.test", status, detail) + row("2", "b@x.test", status, detail)
+    report = await take(store, path, "messages", content)
+    assert report.counts == SyncCounts(changed=1)
+    (found,) = await tracked(store, ("1", "a@x.test"), ("2", "b@x.test"))
+    assert found.status is ends
+    again = await take(store, path, "messages", HEADER + row("1", "a@x.test"))
+    assert again.counts == (SyncCounts(changed=1) if ends is MessageStatus.GONE else SyncCounts(unchanged=1))
+
+
+async def test_what_a_file_lacks_stays_as_it_was(store: Store, path: Path) -> None:
+    await take(store, path, "connectors", CONNECTORS)
+    await take(store, path, "messages", HEADER + row("1", "a@x.test") + row("2", "b@x.test"))
+    await take(store, path, "connectors", CONNECTORS[:1])
+    await take(store, path, "messages", HEADER + row("2", "b@x.test"))
+    assert len(await store.read(connectors.every)) == 3
+    assert (await store.read(lambda db: messages.summary(db, None))).total == 2
+
+
+async def test_bad_rows_are_in_the_report(store: Store, path: Path) -> None:
+    report = await take(store, path, "messages", HEADER + row("1", "nobody") + row("2", "b@x.test"))
+    assert report.counts == SyncCounts(added=1)
+    assert [p.line for p in report.problems] == [2]
+
+
+async def test_an_import_of_messages_tells_how_fresh_the_queue_is(store: Store, path: Path) -> None:
+    await take(store, path, "connectors", CONNECTORS)
+    assert await store.read(lambda db: syncs.last_success(db, "files")) is None
+    await take(store, path, "messages", HEADER + row("1", "a@x.test"))
+    run = (await store.read(syncs.latest))["files"]
+    assert (run.finished_at, run.error) == (NOW, None)
+    assert run.counts == {"added": 1, "changed": 0, "unchanged": 0}
+
+
+async def test_an_unreadable_file_changes_nothing(store: Store, path: Path) -> None:
+    with pytest.raises(UnreadableFile, match="No such file"):
+        await import_file(store, ImportKind.MESSAGES, path, NOW)
+    with pytest.raises(UnreadableFile, match="has no column"):
+        await take(store, path, "messages", "a,b\n1,2\n")
+    assert await store.read(syncs.latest) == {}
+
+
+async def test_an_unknown_kind_is_refused(store: Store, path: Path) -> None:
+    with pytest.raises(ValueError, match="pictures"):
+        await import_file(store, "pictures", path, NOW)
+
+
+async def test_a_large_export_is_taken_without_holding_up_the_loop(store: Store, path: Path) -> None:
+    lines = [row(f"{i:032x}", f"user{i % 500}@onprem.contoso.com", detail=LED) for i in range(20_000)]
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(0.01)
+            longest = max(longest, loop.time() - before)
+
+    watching = asyncio.create_task(watch())
+    report = await take(store, path, "messages", HEADER + "".join(lines))
+    watching.cancel()
+    assert report.counts == SyncCounts(added=20_000)
+    assert longest < 0.5
