@@ -38,6 +38,9 @@ _TOMBSTONE = """INSERT INTO outbox (uid, incident_id, event_id, revision, channe
     ON CONFLICT (incident_id, revision, channel, kind) DO NOTHING"""
 _COUNTS = "SELECT state, count(*) AS n FROM outbox GROUP BY state"
 _DEAD_ONES = "SELECT * FROM outbox WHERE state = 'dead' ORDER BY id DESC LIMIT ?"
+_LATE = """SELECT * FROM outbox WHERE id IN
+        (SELECT min(id) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel)
+    AND created_at < ? AND error IS NOT NULL ORDER BY id LIMIT ?"""
 _RECENT = "SELECT * FROM outbox ORDER BY id DESC LIMIT ?"
 _CLAMP = """UPDATE outbox SET next_at = ? WHERE state IN ('pending', 'sending') AND next_at > ?"""
 _REVIVE = """UPDATE outbox SET state = 'pending', next_at = ? WHERE id IN
@@ -107,9 +110,13 @@ def bury(db: Database, item_id: int, error: str) -> None:
     db.execute(_DEAD, (error, item_id))
 
 
-def move(db: Database, item: OutboxItem, to: str, now: datetime, error: str) -> None:
-    """Send everything that `item`'s incident still owes its channel to another one; a dead row tells why."""
+def move(db: Database, item: OutboxItem, to: str, now: datetime) -> None:
+    """Send everything that `item`'s incident still owes its channel to another one, in the same order."""
     db.execute(_MOVE, (to, to_ms(now), item.incident_id, item.channel))
+
+
+def entomb(db: Database, item: OutboxItem, now: datetime, error: str) -> None:
+    """Keep a dead row for a message that its channel refused, though it goes on elsewhere: for everybody to see."""
     moments = (to_ms(item.created_at), to_ms(now), item.attempts, to_ms(item.attempt_at or now))
     values = (uuid4().hex, item.incident_id, item.event_id, item.revision, item.channel, item.kind, *moments, error)
     db.execute(_TOMBSTONE, values)
@@ -123,6 +130,11 @@ def counts(db: Database) -> Mapping[OutboxState, int]:
 def dead(db: Database, limit: int) -> list[OutboxItem]:
     """The undeliverable rows, newest first."""
     return [_item(row) for row in db.query(_DEAD_ONES, (limit,))]
+
+
+def late(db: Database, before: datetime, limit: int) -> list[OutboxItem]:
+    """Rows that have failed since before then and hold back what follows them in their channel."""
+    return [_item(row) for row in db.query(_LATE, (to_ms(before), limit))]
 
 
 def recent(db: Database, limit: int) -> list[OutboxItem]:

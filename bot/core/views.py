@@ -84,6 +84,8 @@ class StatusView:
     outbox: Mapping[OutboxState, int] = field(default_factory=dict)
     dead: tuple[str, ...] = ()
     """One line per undeliverable outbox item, newest first."""
+    late: tuple[str, ...] = ()
+    """One line per channel whose next message has been failing for a while; it is still tried."""
     syncs: Mapping[str, str] = field(default_factory=dict)
     """Backend name → one line: when it was last read, how it went."""
     monitor: tuple[Incident, ...] = ()

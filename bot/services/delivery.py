@@ -180,6 +180,9 @@ class Delivery:
         """
         try:
             now = self._clock()
+            if not head.channel:
+                await self._store.write(lambda db: sending.find_home(db, head, self._fallback, now))
+                return
             item = await self._store.write(lambda db: sending.first_needed(db, head, now))
             if item is None:
                 return

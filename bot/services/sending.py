@@ -38,6 +38,15 @@ def first_needed(db: Database, head: OutboxItem, now: datetime) -> OutboxItem | 
     return outbox.get(db, last.id)
 
 
+def find_home(db: Database, item: OutboxItem, fallback: str | None, now: datetime) -> None:
+    """An incident that was opened where no channel was known goes to the usual one."""
+    if fallback is None:
+        outbox.bury(db, item.id, "no alert channel is set (MFI_ALERT_CHANNEL)")
+        return
+    outbox.move(db, item, fallback, now)
+    incidents.change(db, item.incident_id, channel=fallback)
+
+
 def with_event(db: Database, view: IncidentView, item: OutboxItem) -> IncidentView:
     """The view with the event that this row tells, however long the timeline has become."""
     if item.event_id is None or any(line.id == item.event_id for line in view.events):
@@ -78,5 +87,6 @@ def give_up(db: Database, item: OutboxItem, fallback: str | None, now: datetime,
     if fallback is None or fallback == item.channel:
         outbox.bury(db, item.id, error)
         return
-    outbox.move(db, item, fallback, now, error)
+    outbox.move(db, item, fallback, now)
+    outbox.entomb(db, item, now, error)
     incidents.change(db, item.incident_id, channel=fallback, ts=None)

@@ -17,6 +17,7 @@ from storage.incidents import Waiting
 from storage.records import CodeCount, Severity
 
 SAMPLE_EVERY = timedelta(minutes=5)
+REVIVE_EVERY = timedelta(minutes=15)
 PRUNE_EVERY = timedelta(hours=1)
 KEEP_PROBES = timedelta(days=30)
 KEEP_SAMPLES = timedelta(days=30)
@@ -37,9 +38,13 @@ class Upkeep:
         self._default_channel = default_channel
         self._sampled_at: datetime | None = None
         self._pruned_at: datetime | None = None
+        self._revived_at: datetime | None = None
 
     async def tick(self) -> None:
-        """1. Escalate and open what has become due. 2. Sample queues. 3. Forget what is too old."""
+        """1. Escalate and open what has become due. 2. Sample queues. 3. Forget what is too old.
+
+        4. An open incident whose message was given up is tried again: the channel may have been put right.
+        """
         now = self._clock()
         await self._store.write(lambda db: sweep(db, self._policy, now, default_channel=self._default_channel))
         if _is_due(self._sampled_at, SAMPLE_EVERY, now):
@@ -48,6 +53,9 @@ class Upkeep:
         if _is_due(self._pruned_at, PRUNE_EVERY, now):
             await self._store.write(lambda db: prune(db, now))
             self._pruned_at = now
+        if _is_due(self._revived_at, REVIVE_EVERY, now):
+            await self._store.write(lambda db: outbox.revive(db, now))
+            self._revived_at = now
 
 
 def sweep(db: Database, policy: Policy, now: datetime, *, default_channel: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
@@ -20,7 +20,8 @@ from storage.records import Incident, OutboxItem, QueueSummary, SyncRun
 
 Capabilities = Mapping[str, frozenset[Capability]]
 
-DEAD_SHOWN = 10
+SHOWN = 10
+LATE_AFTER = timedelta(minutes=2)
 
 
 def incident_view(
@@ -86,7 +87,8 @@ def status_view(db: Database, policy: Policy, now: datetime) -> StatusView:
         connectors=tuple(connector_views(db, now)),
         unassigned=messages.summary(db, None),
         outbox=outbox.counts(db),
-        dead=tuple(_dead_line(item, now) for item in outbox.dead(db, DEAD_SHOWN)),
+        dead=tuple(_line(item, now) for item in outbox.dead(db, SHOWN)),
+        late=tuple(_line(item, now) for item in outbox.late(db, now - LATE_AFTER, SHOWN)),
         syncs={name: _sync_line(db, run, policy, now) for name, run in syncs.latest(db).items()},
         monitor=tuple(incidents.open_at(db, None)),
     )
@@ -99,7 +101,7 @@ def _by_connector(open_ones: list[Incident]) -> defaultdict[int | None, list[Inc
     return grouped
 
 
-def _dead_line(item: OutboxItem, now: datetime) -> str:
+def _line(item: OutboxItem, now: datetime) -> str:
     age = plain_span(now - item.created_at)
     return f"{item.kind} of #{item.incident_id} for {item.channel}, {age} old: {item.error or 'unknown error'}"
 

@@ -389,6 +389,55 @@ async def test_what_even_the_fallback_refuses_is_dead(
     assert [item.channel for item in await rows(store, OutboxState.DEAD)] == ["CDEFAULT", "CBAD"]
 
 
+@pytest.mark.parametrize("fallback", ["CDEFAULT", None])
+async def test_opened_where_no_channel_was_known_it_goes_to_the_usual_one(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, fallback: str | None
+) -> None:
+    await opened(store, contoso, clock, channel="")
+    await drain(make(store, slack, clock, fallback_channel=fallback), clock, seconds=5)
+    assert slack.posts == ([("CDEFAULT", "#1 root")] if fallback else [])
+    dead = [item.error for item in await rows(store, OutboxState.DEAD)]
+    assert dead == ([] if fallback else ["no alert channel is set (MFI_ALERT_CHANNEL)"])
+
+
+async def test_a_row_that_another_pump_took_is_left_to_it(
+    store: Store, contoso: Connector, clock: Any, slack: Slack
+) -> None:
+    class Slow:
+        """Somebody else claims the row just before we do."""
+
+        async def read(self, work: Any) -> Any:
+            return await store.read(work)
+
+        async def write(self, work: Any) -> Any:
+            for item in await rows(store, OutboxState.PENDING) if self.armed else ():
+                await store.write(lambda db, i=item.id: outbox.claim(db, i, clock(), clock() + timedelta(hours=1)))
+            self.armed = True
+            return await store.write(work)
+
+        armed = False
+
+    await opened(store, contoso, clock)
+    await make(Slow(), slack, clock).step()
+    assert slack.posts == []
+
+
+async def test_a_row_settled_meanwhile_needs_nothing(
+    store: Store, contoso: Connector, clock: Any, slack: Slack
+) -> None:
+    class Slow:
+        async def read(self, work: Any) -> Any:
+            return await store.read(work)
+
+        async def write(self, work: Any) -> Any:
+            await store.write(lambda db: outbox.sent(db, 1, clock(), "9.0"))
+            return await store.write(work)
+
+    await opened(store, contoso, clock)
+    await make(Slow(), slack, clock).step()
+    assert slack.posts == []
+
+
 async def test_an_open_incident_that_was_given_up_is_tried_again_at_the_next_start(
     store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
 ) -> None:

@@ -10,10 +10,10 @@ import pytest
 from bot.core.policy import Policy
 from bot.services.triage import triage_connector
 from bot.services.upkeep import KEEP_PROBES, Upkeep, may_be_told_louder, prune, sweep
-from storage import inbox, incidents, messages, probes
+from storage import inbox, incidents, messages, outbox, probes
 from storage.connection import Store
 from storage.incidents import Waiting
-from storage.records import Connector, MessageFacts, ProbeRecord, Severity
+from storage.records import Connector, MessageFacts, OutboxState, ProbeRecord, Severity
 
 
 async def deferred(store: Store, contoso: Connector, clock: Any, age: timedelta = timedelta(0)) -> None:
@@ -135,3 +135,17 @@ async def test_old_facts_are_forgotten_and_the_newest_stay(store: Store, contoso
 
 async def test_an_unknown_connector_is_nobodys_trouble(store: Store, clock: Any) -> None:
     assert await store.write(lambda db: triage_connector(db, 99, Policy(), clock(), default_channel="C1")) == []
+
+
+async def test_an_open_incident_without_any_message_is_tried_again_now_and_then(
+    store: Store, contoso: Connector, clock: Any, upkeep: Upkeep
+) -> None:
+    await deferred(store, contoso, clock, age=timedelta(minutes=20))
+    await upkeep.tick()
+    await store.write(lambda db: outbox.bury(db, 1, "not_in_channel"))
+    states = []
+    for _ in range(3):
+        clock.advance(minutes=6)
+        await upkeep.tick()
+        states.append((await store.read(lambda db: outbox.recent(db, 1)))[0].state)
+    assert states == [OutboxState.DEAD, OutboxState.DEAD, OutboxState.PENDING]

@@ -179,6 +179,15 @@ async def test_the_status_tells_the_bots_own_troubles(store: Store, contoso: Con
         "files": "read 20 min ago (stale); last try failed: refused",
         "lab": "never read yet; last try failed: it does not answer",
     }
+    assert status.late == ()
     assert status.unassigned.total == 1
     assert [i.code for i in status.monitor] == ["blind"]
     assert status.connectors[0].incidents == (incident,)
+
+
+async def test_a_message_that_keeps_failing_is_said_to_be_late(store: Store, contoso: Connector, clock: Any) -> None:
+    await opened(store, contoso, clock)
+    clock.advance(minutes=3)
+    await store.write(lambda db: outbox.postpone(db, 1, clock(), "Slack can't be reached"))
+    status = await store.read(lambda db: status_view(db, Policy(), clock()))
+    assert status.late == ("root of #1 for C1, 3 min old: Slack can't be reached",)

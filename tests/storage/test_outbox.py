@@ -125,7 +125,8 @@ async def test_what_a_channel_refuses_moves_with_its_order_and_leaves_a_dead_row
 ) -> None:
     await owe(store, now, (1, 1, "C1", ROOT), (2, 1, "C1", ROOT), (1, 2, "C1", REPLY))
     first = await row(store, 1)
-    await store.write(lambda db: outbox.move(db, first, "C9", now, "is_archived"))
+    await store.write(lambda db: outbox.move(db, first, "C9", now))
+    await store.write(lambda db: outbox.entomb(db, first, now, "is_archived"))
     every = await store.read(lambda db: outbox.recent(db, 9))
     assert {i.id: i.channel for i in every if i.state is OutboxState.PENDING} == {1: "C9", 2: "C1", 3: "C9"}
     (dead,) = await store.read(lambda db: outbox.dead(db, 9))
@@ -167,3 +168,11 @@ async def test_sent_rows_are_forgotten_and_dead_ones_stay(store: Store, two: Non
     await store.write(lambda db: outbox.bury(db, 2, "no"))
     assert await store.write(lambda db: outbox.prune(db, now + MINUTE)) == 1
     assert [i.id for i in await store.read(lambda db: outbox.recent(db, 9))] == [3, 2]
+
+
+async def test_only_the_failing_head_of_a_channel_is_late(store: Store, two: None, now: datetime) -> None:
+    await owe(store, now, (1, 1, "C1", ROOT), (1, 2, "C1", ROOT), (2, 1, "C2", ROOT))
+    for item_id in (1, 2):
+        await store.write(lambda db, i=item_id: outbox.postpone(db, i, now, "down"))
+    assert await store.read(lambda db: outbox.late(db, now, 9)) == []
+    assert [i.id for i in await store.read(lambda db: outbox.late(db, now + MINUTE, 9))] == [1]
