@@ -93,9 +93,10 @@ async def cancelled(task: asyncio.Task[object]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What to try next, said once, when `when` holds for the texts in the channel."""
+    """What to try next, said once, when `when` holds for the texts in the channel: here, and in short on the page."""
 
     when: Callable[[Sequence[str]], bool]
+    page: str
     lines: tuple[str, ...]
 
 
@@ -104,9 +105,14 @@ def _alerts(texts: Sequence[str]) -> int:
 
 
 HINTS = (
-    Hint(lambda texts: _alerts(texts) >= 1, ("The first alert is in #mail-alerts.",)),
+    Hint(
+        lambda texts: _alerts(texts) >= 1,
+        "The first alert is here; five more follow, one for each code.",
+        ("The first alert is in #mail-alerts.",),
+    ),
     Hint(
         lambda texts: _alerts(texts) >= sum(r.code is not None for r in ROUTES),
+        "Type `/mfi explain 450 4.4.316`; press *Re-probe*; then *Fix now…* on “Contoso on-premises”.",
         (
             "All six alerts are there, one for each code; Head office works and has none. Try, as Admin One:",
             "  /mfi explain 450 4.4.316          what it means, who must act, what to do",
@@ -116,11 +122,13 @@ HINTS = (
         ),
     ),
     Hint(
-        lambda texts: any("fix" in t.lower() and "step" in t.lower() for t in texts),
+        lambda texts: any("starts the fix" in t for t in texts),
+        "Fix now runs: open the alert's thread. In 20 s it is verified (an hour in real life).",
         ("Fix now runs: open the alert's thread. Its result is verified in 20 s (an hour in real life).",),
     ),
     Hint(
-        lambda texts: any("verified" in t.lower() for t in texts),
+        lambda texts: any("Verified" in t for t in texts),
+        "Verified. *Undo…* in the thread puts the settings back. Then switch to *Reader* and try to fix something.",
         (
             "Verified. Undo in the thread puts connector and domain back; rejected mail stays rejected.",
             "Here in the terminal: `repair Plant gateway` + Enter mends a server: its alert resolves by itself.",
@@ -140,6 +148,7 @@ class Guide:
         """Until every hint was given."""
         for hint in HINTS:
             await self._world.slack.wait_for(partial(self._holds, hint), timeout=math.inf)
+            self._world.slack.suggest(hint.page)
             self._tell("")
             for line in hint.lines:
                 self._tell(line)
