@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-EMOJI = re.compile("[\u23e9-\u23fa\u2600-\u26ff\u2705-\u274c\U0001f300-\U0001faff]")
+EMOJI = re.compile("[\u23e9-\u23fa\u2600-\u26ff\u2705\u274c\U0001f300-\U0001faff]")
 
 
 def test_every_emoji_of_the_bot_is_drawn():
