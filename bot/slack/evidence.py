@@ -7,6 +7,7 @@ says what that means instead of leaving two contradicting lines to a tired reade
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -136,7 +137,12 @@ def queue_line(view: IncidentView) -> Mrkdwn:
 def code_line(group: CodeCount) -> Mrkdwn:
     """ "42 with 4.4.316: `450 4.4.316 Connection refused…`"."""
     what = mrkdwn("*{}* with {}", group.count, group.code or "no reason known yet")
-    return mrkdwn("{}: {}", what, code(group.reason, 160)) if group.reason else what
+    return mrkdwn("{}: {}", what, code(_short(group.reason), 160)) if group.reason else what
+
+
+def _short(reason: str) -> str:
+    """Without the server's name and address: they stand in the alert's own line."""
+    return re.sub(r"\s*\[LastAttempted\w{1,20}=[^\]]{0,300}\]", "", reason[:2000]).strip() or reason
 
 
 def probe_line(probe: ProbeRecord | None, view_now: IncidentView) -> Mrkdwn:
@@ -161,7 +167,7 @@ def probe_line(probe: ProbeRecord | None, view_now: IncidentView) -> Mrkdwn:
             ],
             ", ",
         ),
-        mrkdwn("said {}", code(own_words, 160)) if own_words and own_words.casefold() != cause else None,
+        mrkdwn("details {}", code(own_words, 160)) if own_words and own_words.casefold() != cause else None,
         moment,
     )
 

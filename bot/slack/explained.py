@@ -54,7 +54,7 @@ def _named(said: Explanation) -> list[Mrkdwn]:
         ("Address", d.ip),
         ("Recipient", d.recipient),
         ("Reason", d.reason),
-        ("Details", d.detail if d.detail != d.reason else None),
+        ("Details", d.detail if d.detail not in (d.reason, f"{d.reply} {d.code}", d.code) else None),
         ("Next try", d.retry_at),
     )
     return [lines(mrkdwn("*{}*", name), code(value, 300)) for name, value in found if value]

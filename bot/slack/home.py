@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.core.forecast import plain_span as span
 from bot.core.views import ConnectorView, StatusView
 from bot.slack.blocks import View, context, divider, header, home, section
-from bot.slack.replies import health_line
+from bot.slack.replies import by_urgency, health_line
 from bot.slack.text import Mrkdwn, code, lines, mrkdwn, plain, prose, when
 from bot.slack.wording import bounce, count, emoji, state_words
 from storage.records import Incident, OutboxState
@@ -15,8 +15,8 @@ INCIDENTS_SHOWN, QUEUES_SHOWN = 20, 15
 
 def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
     """The Home tab as things stand."""
-    open_ones = [(i, v) for v in view.connectors for i in v.incidents]
-    waiting = sorted((v for v in view.connectors if v.queue.total), key=lambda v: v.queue.first_expiry_at or v.now)
+    open_ones = [(i, v) for v in by_urgency(view.connectors) for i in v.incidents]
+    waiting = by_urgency(v for v in view.connectors if v.queue.total)
     return home(
         [
             header(plain("Mail flow", 150)),

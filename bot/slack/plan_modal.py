@@ -86,12 +86,14 @@ def _bounces(step: PlanStep) -> Mrkdwn:
 
 
 def _numbers(plan: Plan) -> Mrkdwn:
+    invalid = max(0, plan.waiting - plan.valid_waiting - plan.unknown_waiting)
+    unknown = mrkdwn(", {} for addresses that nobody knows of", plan.unknown_waiting) if plan.unknown_waiting else ""
     return mrkdwn(
-        "*{} waiting*: {} for valid recipients, {} for addresses that the directory does not have, {} not known",
+        "*{} waiting*: {} for valid recipients, {} for addresses that the directory does not have{}",
         count(plan.waiting, "message"),
         plan.valid_waiting,
-        max(0, plan.waiting - plan.valid_waiting - plan.unknown_waiting),
-        plan.unknown_waiting,
+        invalid,
+        Mrkdwn(unknown),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from difflib import get_close_matches
 
 from bot.core.events import EventKind
@@ -81,7 +82,7 @@ def _choice(ask: Mrkdwn, verb: str, found: Sequence[Connector], *, share: bool) 
 
 def status_reply(view: StatusView, socket: str) -> Message:
     """Is mfi well, and is mail?"""
-    failing = [v for v in view.connectors if v.incidents]
+    failing = by_urgency([v for v in view.connectors if v.incidents])
     head = health_line(view)
     return message(
         head,
@@ -92,6 +93,11 @@ def status_reply(view: StatusView, socket: str) -> Message:
             section(lines(Mrkdwn("*mfi itself*"), *_own_lines(view, socket))),
         ],
     )
+
+
+def by_urgency(views: Iterable[ConnectorView]) -> list[ConnectorView]:
+    """What bounces first comes first; what has nothing waiting comes last."""
+    return sorted(views, key=lambda v: (v.queue.first_expiry_at or datetime.max.replace(tzinfo=UTC), v.connector.name))
 
 
 def health_line(view: StatusView) -> Mrkdwn:
@@ -161,7 +167,7 @@ def _probe_is_fine(view: ConnectorView) -> bool:
 def _connector_row(view: ConnectorView) -> Mrkdwn:
     connector = view.connector
     picture = (
-        "🔴" if view.incidents else "⏸️" if not connector.enabled else "✅" if view.probe and view.probe.ok else "▫️"
+        "🔴" if view.incidents else "⏸️" if not connector.enabled else "✅" if view.probe and view.probe.ok else "⚪"
     )
     facts = [
         Mrkdwn(KIND_WORDS[connector.kind]),
@@ -185,8 +191,7 @@ def _probe_words(view: ConnectorView) -> Mrkdwn:
 
 def queue_reply(views: Sequence[ConnectorView], unassigned: QueueSummary | None) -> Message:
     """What waits where, the most urgent first. Without `unassigned`: of one connector."""
-    waiting = [v for v in views if v.queue.total]
-    waiting.sort(key=lambda v: (v.queue.first_expiry_at or v.now, v.connector.name))
+    waiting = by_urgency(v for v in views if v.queue.total)
     total = sum(v.queue.total for v in waiting) + (unassigned.total if unassigned else 0)
     if not total:
         where = mrkdwn(" at {}", code(views[0].connector.name, 100)) if unassigned is None and views else Mrkdwn("")
@@ -194,7 +199,7 @@ def queue_reply(views: Sequence[ConnectorView], unassigned: QueueSummary | None)
     head = mrkdwn("*{} waiting*", count(total, "message"))
     rows = [_queue_row(v) for v in waiting[:SHOWN]]
     if unassigned and unassigned.total:
-        rows.append(mrkdwn("▫️ belonging to no known connector: {} ({})", unassigned.total, by_code(unassigned)))
+        rows.append(mrkdwn("⚪ belonging to no known connector: {} ({})", unassigned.total, by_code(unassigned)))
     more = mrkdwn("… and {} more connectors", len(waiting) - SHOWN) if len(waiting) > SHOWN else None
     return message(
         lines(head, *rows[:5]), [section(head), *(section(row) for row in rows), section(more or Mrkdwn(""))]
@@ -300,7 +305,7 @@ def already(reason: str, incident: Incident | None) -> Mrkdwn:
 
 def open_incidents(views: Sequence[ConnectorView]) -> Mrkdwn:
     """The open incidents, one line each."""
-    shown = [_incident_line(i, v) for v in views for i in v.incidents]
+    shown = [_incident_line(i, v) for v in by_urgency(views) for i in v.incidents]
     return lines(Mrkdwn("*Open now*"), *shown[:SHOWN]) if shown else Mrkdwn("No incident is open.")
 
 

@@ -124,7 +124,7 @@ def _fix_step(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     state = str(event.data.get("state"))
     return lines(
         mrkdwn(
-            "{} {}: {}", STEP_EMOJI.get(state, "▫️"), prose(event.data.get("step") or "A step", 160),
+            "{} {}: {}", STEP_EMOJI.get(state, "⚪"), prose(event.data.get("step") or "A step", 160),
             STEP_WORDS.get(state, state),
         ),
         *_details(event),

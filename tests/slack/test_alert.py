@@ -214,7 +214,7 @@ def test_the_destination_falls_back_from_queue_to_probe_to_settings(world: Any) 
         ("[]", "stopped at connecting\n"),
         ('{"targets": 3}', "stopped at connecting\n"),
         ('{"targets": [1, {}]}', "stopped at connecting\n"),
-        ('{"targets": [{"host": "a.test", "banner": "421 too busy", "timings_ms": []}]}', "said `421 too busy`"),
+        ('{"targets": [{"host": "a.test", "banner": "421 too busy", "timings_ms": []}]}', "details `421 too busy`"),
     ],
 )
 def test_an_unreadable_probe_document_costs_only_its_details(world: Any, document: str, said: str) -> None:
@@ -304,3 +304,11 @@ def test_the_doctors_sample_alert_is_a_whole_one() -> None:
     assert not problems(sample, "message", update=True)
     assert [b["type"] for b in sample["blocks"]].count("section") >= 6
     assert sample["blocks"][-1]["type"] == "actions"
+
+
+def test_the_queues_words_do_not_repeat_the_destination(world: Any) -> None:
+    words = "450 4.4.316 Refused [Message=10061] [LastAttemptedServerName=a.test] [LastAttemptedIP=192.0.2.7:25]"
+    queue = QueueSummary(by_code=(replace(world.queue().by_code[0], reason=words),))
+    assert "4.4.316: `450 4.4.316 Refused [Message=10061]`\n" in shown(render_alert(world.view(queue=queue), ABOUT))
+    only = QueueSummary(by_code=(replace(world.queue().by_code[0], reason="[LastAttemptedIP=192.0.2.7]"),))
+    assert "`[LastAttemptedIP=192.0.2.7]`" in shown(render_alert(world.view(queue=only), ABOUT))

@@ -54,7 +54,7 @@ def test_every_kind_of_event_has_its_words() -> None:
             {"step": "Reject", "state": "done", "detail": "7 of 7"},
             "✅ Reject: done, and read back\n• 7 of 7",
         ),
-        ("fix_step", {"state": "strange"}, "▫️ A step: strange"),
+        ("fix_step", {"state": "strange"}, "⚪ A step: strange"),
         (
             "fix_finished",
             {"verify_at": FOUR.timestamp()},
