@@ -7,13 +7,11 @@ changes and when the next one is due are one transaction; a connector whose prob
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
-from zlib import crc32
 
 from sqlite_utils import Database
 
@@ -23,6 +21,7 @@ from bot.core.events import EventKind
 from bot.core.evidence import NETWORK_CODES
 from bot.core.policy import Policy
 from bot.core.probe_result import ProbeResult
+from bot.core.probe_schedule import destination, interval, record_of
 from bot.probes.runner import ProbeRequest, request_for
 from bot.services.monitor import blind_incident, tell_blind, tell_seeing
 from bot.services.timeline import record_event
@@ -33,8 +32,6 @@ from storage.records import Connector, Incident, ProbeRecord
 
 LOG = logging.getLogger(__name__)
 
-SPREAD = 0.1
-"""An interval is shortened by up to this part, the same for a connector every time: so thousands drift apart."""
 LEASE_MARGIN = timedelta(seconds=30)
 CLAIM_AGAIN = 0.5
 """Seconds after which a tick that still waits for probes looks for connectors that have become due."""
@@ -237,42 +234,6 @@ class Probing:
             return
         if self._horizon.sees_again(known.opened_at, now):
             await self._store.write(lambda db: tell_seeing(db, now))
-
-
-def record_of(connector: Connector, result: ProbeResult, now: datetime) -> ProbeRecord:
-    """A probe as it is stored: the settings that it was made with stand in the fingerprint beside what was seen."""
-    settings = {
-        "smart_hosts": ", ".join(connector.smart_hosts) or ("MX" if connector.use_mx else ""),
-        "port": str(connector.port or "the usual one"),
-        "tls_setting": str(connector.tls_setting),
-        "tls_domain": connector.tls_domain or "none",
-    }
-    return ProbeRecord(
-        connector_id=connector.id,
-        at=now,
-        ok=result.ok,
-        code=result.code,
-        cause=result.cause,
-        status=result.status,
-        stage=result.stage,
-        degraded=result.degraded,
-        elapsed_ms=round(result.elapsed_ms),
-        document=json.dumps(result.document() | {"connector": connector.name}, ensure_ascii=False),
-        fingerprint={key: value for key, value in settings.items() if value} | result.fingerprint(),
-    )
-
-
-def interval(connector: Connector, policy: Policy, *, failing: bool) -> timedelta:
-    """How long until a connector's next probe: stable for it, a little different for each."""
-    usual = connector.probe_interval or policy.probe_interval
-    whole = min(usual, policy.probe_interval_failing) if failing else usual
-    share = crc32(f"{connector.backend}/{connector.key}".encode()) / 2**32
-    return whole * (1 - SPREAD * share)
-
-
-def destination(connector: Connector) -> str:
-    """What a connector's mail is sent to: connectors with the same next hops fail together, and count once."""
-    return " ".join(sorted(connector.smart_hosts)) or " ".join(sorted(connector.recipient_domains)) or connector.key
 
 
 def _tell_reprobed(db: Database, incident: Incident, record: ProbeRecord, actor: str) -> None:

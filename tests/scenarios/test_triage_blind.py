@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bot.services.monitor import tell_seeing
 from bot.services.probing import Probing
 from storage.records import IncidentState
 
@@ -52,8 +54,6 @@ async def test_targets_that_went_dark_over_hours_are_not_blindness(many: Any) ->
 
 
 async def test_one_host_behind_many_connectors_is_one_target(many: Any) -> None:
-    from dataclasses import replace
-
     many.backend.connectors = [replace(c, smart_hosts=("c0.test",)) for c in many.backend.connectors]
     await many.syncing.sync("mail")
     for minute in (6, 7):
@@ -141,3 +141,7 @@ async def test_the_queues_own_evidence_counts_while_we_are_blind(many: Any) -> N
     await everything_fails(many, TIMED_OUT, 6)
     await many.at(7).waits(3, REFUSED, age=20, name="C3")
     assert await many.told() == ["#1 blind critical", "#2 4.4.316 warning"]
+
+
+async def test_seeing_is_told_only_after_being_blind(many: Any) -> None:
+    assert await many.store.write(lambda db: tell_seeing(db, many.now)) is None

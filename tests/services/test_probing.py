@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +12,9 @@ import pytest
 
 from bot.core.policy import Policy
 from bot.core.probe_result import ProbeResult, TargetResult, overall
+from bot.core.probe_schedule import SPREAD
 from bot.probes.runner import ProbeRequest
-from bot.services.probing import SPREAD, Probing, destination, interval, record_of
+from bot.services.probing import Probing
 from knowledge.classify import Cause, Stage
 from storage import connectors, incidents, probes
 from storage.connection import Store
@@ -255,37 +255,3 @@ async def test_a_clock_set_back_does_not_put_probes_off(
     before = await due(store, contoso)
     await probing.recover()
     assert await due(store, contoso) == before
-
-
-def test_intervals_are_a_little_different_for_each_connector_and_stable(contoso: Connector) -> None:
-    many = [interval(replace(contoso, key=str(n)), Policy(), failing=False) for n in range(1000)]
-    assert len(set(many)) > 990
-    assert timedelta(seconds=270) <= min(many) < timedelta(seconds=272) < timedelta(seconds=298) < max(many)
-    assert many[7] == interval(replace(contoso, key="7"), Policy(), failing=False)
-
-
-def test_a_connectors_own_interval_wins_and_failing_never_slows_it_down(contoso: Connector) -> None:
-    quick = replace(contoso, probe_interval=timedelta(seconds=20))
-    assert interval(quick, Policy(), failing=False) <= timedelta(seconds=20)
-    assert interval(quick, Policy(), failing=True) <= timedelta(seconds=20)
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, "mail.contoso.test"),
-        ({"smart_hosts": ("b.test", "a.test")}, "a.test b.test"),
-        ({"smart_hosts": ()}, "contoso.test"),
-        ({"smart_hosts": (), "recipient_domains": ()}, "contoso"),
-    ],
-)
-def test_connectors_with_the_same_next_hops_are_one_destination(
-    contoso: Connector, changes: dict[str, Any], expected: str
-) -> None:
-    assert destination(replace(contoso, **changes)) == expected
-
-
-def test_a_connector_that_asks_for_mx_says_so_in_its_fingerprint(contoso: Connector, clock: Any) -> None:
-    record = record_of(replace(contoso, smart_hosts=(), use_mx=True), FINE, clock())
-    assert record.fingerprint["smart_hosts"] == "MX"
-    assert "smart_hosts" not in record_of(replace(contoso, smart_hosts=()), FINE, clock()).fingerprint
