@@ -124,15 +124,15 @@ class Bot:
                 Tick(name="upkeep", every=UPKEEP_TICK, work=self._told(self._upkeep.tick)),
                 Tick(name="verify", every=VERIFY_TICK, work=self._told(self._fix.verify_due)),
             ],
-            on_jump=[self._delivery.clock_jumped],
+            on_jump=[self._delivery.clock_jumped, self._probing.clock_jumped],
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Everything, until `stop` is set."""
         await self._refuse_bad_tokens()
-        await self._fix.recover()
         await self._probing.recover()
         await self._delivery.recover()
+        self._tasks.spawn(self._fix.recover(), "fix-recovery")  # reads mail systems, which may be slow or dead
         pump = asyncio.create_task(self._delivery.run(stop), name="delivery")
         try:
             await self._jobs.start()

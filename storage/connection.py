@@ -55,6 +55,14 @@ def snapshot(db: Database, work: Callable[[Database], T]) -> T:
         db.rollback()
 
 
+def _without_stop_iteration(work: Callable[[], T]) -> T:
+    """A future can't carry StopIteration: raised as it is, it would leave the caller waiting for ever."""
+    try:
+        return work()
+    except StopIteration as error:
+        raise RuntimeError("the work ended in a stray StopIteration") from error
+
+
 class Store:
     """An open database. Make it with `open`, end it with `close`."""
 
@@ -121,7 +129,7 @@ class Store:
         if self._closed:
             raise StoreError("the database was closed already")
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, work)
+            return await asyncio.get_running_loop().run_in_executor(threads, _without_stop_iteration, work)
         except sqlite3.Error as error:
             meaning = translated(error, self._path)
             if meaning is None:

@@ -172,6 +172,12 @@ def samples(db: Database, connector_id: int, since: datetime) -> list[tuple[date
     return [(from_ms(at), waiting) for at, waiting in rows]
 
 
+def expire(db: Database, before: datetime) -> int:
+    """End what still counts as queued although its time was up before then: nobody reads its source any more."""
+    ended = "UPDATE queued_messages SET status = 'expired', ended_at = expires_at WHERE status = 'queued' AND expires_at < ?"
+    return db.execute(ended, [to_ms(before)]).rowcount
+
+
 def prune(db: Database, before: datetime) -> int:
     """Forget messages that ended earlier, and older samples; returns how many rows."""
     ended = db.execute("DELETE FROM queued_messages WHERE status <> 'queued' AND ended_at < ?", [to_ms(before)])

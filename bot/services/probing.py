@@ -177,9 +177,11 @@ class Probing:
     def _record(
         self, db: Database, connector: Connector, result: ProbeResult, now: datetime, around: Around
     ) -> ProbeRecord:
-        record = probes.record(db, record_of(connector, result, now))
+        record = record_of(connector, result, now)
+        if not result.nothing_probed:  # otherwise its "ok" would say that mail gets through
+            record = probes.record(db, record)
         open_ones = incidents.open_at(db, connector.id)
-        for actor in around.askers:
+        for actor in () if result.nothing_probed else around.askers:
             for incident in open_ones:
                 _tell_reprobed(db, incident, record, actor)
         if around.seen is not None:

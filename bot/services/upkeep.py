@@ -11,7 +11,7 @@ from bot.core.clock import Clock
 from bot.core.policy import Policy
 from bot.services.monitor import blind_incident
 from bot.services.triage import due_for_triage, triage_connector
-from storage import actions, inbox, incidents, messages, outbox, probes, syncs
+from storage import actions, actions, inbox, incidents, messages, outbox, probes, syncs
 from storage.connection import Store
 from storage.incidents import Waiting
 from storage.records import CodeCount, Severity
@@ -25,6 +25,9 @@ KEEP_SYNCS = timedelta(days=7)
 KEEP_SENT = timedelta(days=30)
 KEEP_OFFERS = timedelta(days=7)
 KEEP_INBOX = timedelta(hours=24)
+KEEP_OFFERS = timedelta(days=1)
+EXPIRY_GRACE = timedelta(hours=1)
+"""A mail system that is read regularly reports the end itself; only what outlived its time by more is ended here."""
 KEEP_INCIDENTS = timedelta(days=400)
 
 
@@ -48,6 +51,7 @@ class Upkeep:
         now = self._clock()
         await self._store.write(lambda db: sweep(db, self._policy, now, default_channel=self._default_channel))
         if _is_due(self._sampled_at, SAMPLE_EVERY, now):
+            await self._store.write(lambda db: messages.expire(db, now - EXPIRY_GRACE))
             await self._store.write(lambda db: sample_queues(db, now))
             self._sampled_at = now
         if _is_due(self._pruned_at, PRUNE_EVERY, now):
@@ -94,6 +98,7 @@ def prune(db: Database, now: datetime) -> None:
     messages.prune(db, now - KEEP_SAMPLES)
     syncs.prune(db, now - KEEP_SYNCS)
     outbox.prune(db, now - KEEP_SENT)
+    actions.forget_offers(db, now - KEEP_OFFERS)
     inbox.prune(db, now - KEEP_INBOX)
     actions.forget_offers(db, now - KEEP_OFFERS)
     incidents.prune(db, now - KEEP_INCIDENTS)

@@ -255,3 +255,12 @@ async def test_a_clock_set_back_does_not_put_probes_off(
     before = await due(store, contoso)
     await probing.recover()
     assert await due(store, contoso) == before
+
+
+async def test_a_probe_that_had_nothing_to_dial_is_not_taken_for_a_good_one(
+    store: Store, contoso: Connector, probing: Probing, network: Network, clock: Any
+) -> None:
+    network.result = overall([], 0.1)
+    await probing.probe(contoso.id, actor="U1")
+    assert await store.read(lambda db: probes.recent(db, contoso.id, 9)) == []
+    assert await due(store, contoso) > clock()

@@ -149,3 +149,15 @@ async def test_an_open_incident_without_any_message_is_tried_again_now_and_then(
         await upkeep.tick()
         states.append((await store.read(lambda db: outbox.recent(db, 1)))[0].state)
     assert states == [OutboxState.DEAD, OutboxState.DEAD, OutboxState.PENDING]
+
+
+async def test_mail_that_nobody_reports_any_more_ends_an_hour_after_its_time(
+    store: Store, contoso: Connector, clock: Any, upkeep: Upkeep
+) -> None:
+    await deferred(store, contoso, clock)
+    clock.advance(hours=24, minutes=30)
+    await upkeep.tick()
+    assert (await store.read(lambda db: messages.summary(db, contoso.id))).total == 1
+    clock.advance(hours=1)
+    await upkeep.tick()
+    assert (await store.read(lambda db: messages.summary(db, contoso.id))).total == 0

@@ -250,3 +250,9 @@ def test_every_sqlite_error_has_one_meaning(code: int | None, meaning: type[Stor
     found = translated(error, Path("mfi.db"))
     assert type(found) is (meaning or type(None))
     assert found is None or "\n" not in str(found)
+
+
+async def test_a_stray_stop_iteration_is_an_error_and_does_not_hang_the_caller(tmp_path):
+    async with await Store.open(tmp_path / "mfi.db") as store:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(store.read(lambda db: next(iter(()))), 5)

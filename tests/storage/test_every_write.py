@@ -100,6 +100,7 @@ WRITES = [
     Write("messages.sync ends", lambda db: messages.sync(db, "lab", [], NOW, complete=True)),
     Write("messages.assign", lambda db: messages.assign(db, [(1, None)])),
     Write("messages.sample", lambda db: messages.sample(db, 1, NOW)),
+    Write("messages.expire", lambda db: messages.expire(db, LATER + timedelta(days=9))),
     Write("messages.prune", lambda db: messages.prune(db, NOW)),
     Write("probes.record", lambda db: probes.record(db, probe(NOW)), idempotent=False),
     Write("probes.prune", lambda db: probes.prune(db, NOW)),
