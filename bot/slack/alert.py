@@ -21,7 +21,21 @@ from bot.slack.evidence import (
     queue_line,
     relevant,
 )
-from bot.slack.text import Mrkdwn, article, code, joined, lines, message_link, mrkdwn, plain, prose, source, user, when
+from bot.slack.text import (
+    Mrkdwn,
+    article,
+    code,
+    joined,
+    lines,
+    message_link,
+    mrkdwn,
+    num,
+    plain,
+    prose,
+    source,
+    user,
+    when,
+)
 from bot.slack.wording import (
     KIND_WORDS,
     MONITOR_NAME,
@@ -41,6 +55,12 @@ STEP_NEEDS = {
     StepKind.DISABLE_CONNECTOR: {Capability.READ_CONNECTORS, Capability.SET_CONNECTOR_ENABLED},
 }
 """What a mail system must be able to do before a step of Fix now is worth offering."""
+
+BLIND = Mrkdwn(
+    "Probes from this host fail in a way that points to its own network, so they say nothing about the mail servers. "
+    "No alerts are opened on them until this is over. Check this host's DNS and its way out on port 25."
+)
+SEEING = Mrkdwn("The monitor can see again: probes count as evidence.")
 
 DEFAULT_WORKSPACE = "https://slack.com/"
 
@@ -95,12 +115,12 @@ def sentence(view: IncidentView, about: Article) -> Mrkdwn:
     """The whole alert as one or two sentences, for notifications, search and screen readers."""
     incident = view.incident
     start = mrkdwn(
-        "{} #{}: {} at {}. ", f"{emoji(incident)} {state_words(incident)}", Mrkdwn(incident.id),
+        "{} #{}: {} at {}. ", f"{emoji(incident)} {state_words(incident)}", num(incident.id),
         title_of(incident, about), prose(name_of(view), 100),
     )  # fmt: skip
     if incident.state is IncidentState.RESOLVED:
-        return Mrkdwn(start + mrkdwn("{}.", _because(incident).capitalize()))
-    return Mrkdwn(start + waiting(view) + Mrkdwn(". ") + _next_step(view, about))
+        return mrkdwn("{}{}.", start, _because(incident).capitalize())
+    return mrkdwn("{}{}. {}", start, waiting(view), _next_step(view, about))
 
 
 def _next_step(view: IncidentView, about: Article) -> Mrkdwn:
@@ -148,7 +168,7 @@ def _what_to_do(view: IncidentView, about: Article) -> Mrkdwn:
     steps = [article(fix, 280) for fix in about.fixes[:3]]
     if is_partner(view.connector):
         steps = [_partner_step(view, about), *steps[:2]]
-    numbered = [mrkdwn("{}. {}", Mrkdwn(number), step) for number, step in enumerate(steps, 1)]
+    numbered = [mrkdwn("{}. {}", num(number), step) for number, step in enumerate(steps, 1)]
     return lines(Mrkdwn("*What to do*"), *numbered) if numbered else Mrkdwn("")
 
 
@@ -176,7 +196,7 @@ def _history(view: IncidentView, workspace: str) -> Mrkdwn:
 
 def _previous(previous: Incident, workspace: str) -> Mrkdwn:
     label = f"#{previous.id}"
-    return message_link(workspace, previous.channel, previous.ts, label) if previous.ts else Mrkdwn(label)
+    return message_link(workspace, previous.channel, previous.ts, label) if previous.ts else prose(label)
 
 
 def _because(incident: Incident) -> str:
@@ -215,17 +235,12 @@ def _monitor(view: IncidentView, workspace: str) -> Message:
     incident = view.incident
     resolved = incident.state is IncidentState.RESOLVED
     head = f"{emoji(incident)} #{incident.id} {state_words(incident)}: the monitor is blind"
-    said = (
-        "The monitor can see again: probes count as evidence."
-        if resolved
-        else "Probes from this host fail in a way that points to its own network, so they say nothing about the mail "
-        "servers. No alerts are opened on them until this is over. Check this host's DNS and its way out on port 25."
-    )
+    said = SEEING if resolved else BLIND
     return message(
         mrkdwn("{}. {}", head, said),
         [
             header(plain(head, 150)),
-            section(Mrkdwn(said)),
+            section(said),
             context(_history(view, workspace)),
             None if resolved else actions(_ack_button(incident)),
         ],

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bot.slack.text import Mrkdwn, Plain, fit, lines, prose
+from bot.slack.text import Mrkdwn, Plain, fit, lines, of_object
 
 Block = dict[str, Any]
 View = dict[str, Any]
@@ -178,8 +178,7 @@ def _as_section(block: Block) -> Block | None:
 def _texts(block: Block) -> list[Mrkdwn]:
     """The texts of a header, section or context. They were made safe when the block was built."""
     found = [block.get("text"), *block.get("fields", ()), *block.get("elements", ())]
-    parts = [part for part in found if isinstance(part, Mapping)]
-    return [Mrkdwn(p["text"]) if p["type"] == "mrkdwn" else prose(p["text"]) for p in parts]
+    return [of_object(part) for part in found if isinstance(part, Mapping)]
 
 
 def text_only(full: Message) -> Message:

@@ -19,7 +19,7 @@ from bot.slack.blocks import Message
 from bot.slack.explained import explain_reply, paste_reply
 from bot.slack.fixing import Fixing
 from bot.slack.intake import Intake, Request
-from bot.slack.text import Mrkdwn, code, lines, mrkdwn
+from bot.slack.text import Mrkdwn, code, lines, mrkdwn, num
 from bot.slack.vocabulary import BY_NAME, Line, help_reply, parse, too_long, unescaped, unknown_word
 from knowledge.diagnose import explain
 from storage import connectors, incidents, messages
@@ -204,7 +204,7 @@ class Commands:
             await self._intake.tell(request, mrkdwn("🚫 {}", replies.already(done, after)))
             return
         self._deps.nudge()
-        await self._intake.tell(request, mrkdwn("👀 #{} is yours. The thread says so.", Mrkdwn(incident_id)))
+        await self._intake.tell(request, mrkdwn("👀 #{} is yours. The thread says so.", num(incident_id)))
 
     async def _fix(self, call: Call) -> None:
         incident = await self._known(call)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.slack.blocks import Message, context, fields, header, message, section
-from bot.slack.text import Mrkdwn, article, code, joined, lines, mrkdwn, plain, prose, source
+from bot.slack.text import Mrkdwn, article, code, joined, lines, mrkdwn, num, plain, prose, source
 from bot.slack.wording import OWNER_WORDS
 from knowledge.diagnosis import Confidence
 from knowledge.explanation import EXAMPLE, Explanation
@@ -67,7 +67,7 @@ def _causes(said: Explanation) -> Mrkdwn:
 
 
 def _fixes(said: Explanation) -> Mrkdwn:
-    shown = [mrkdwn("{}. {}", Mrkdwn(n), article(fix, 420)) for n, fix in enumerate(said.fixes[:8], 1)]
+    shown = [mrkdwn("{}. {}", num(n), article(fix, 420)) for n, fix in enumerate(said.fixes[:8], 1)]
     return lines(Mrkdwn("*What to do*"), *shown) if shown else Mrkdwn("")
 
 
@@ -80,7 +80,7 @@ def _fix_now(said: Explanation) -> Mrkdwn:
 def _footer(said: Explanation) -> Mrkdwn:
     owners = ", ".join(OWNER_WORDS.get(owner, owner) for owner in said.owner)
     parts = [mrkdwn("Who can act: {}", owners) if owners else Mrkdwn("")]
-    parts.append(Mrkdwn(CONFIDENCE_WORDS[said.diagnosis.confidence]))
+    parts.append(prose(CONFIDENCE_WORDS[said.diagnosis.confidence]))
     if said.diagnosis.others:
         parts.append(mrkdwn("also in the text: {}", ", ".join(said.diagnosis.others[:6])))
     return joined(parts)

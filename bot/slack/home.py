@@ -6,7 +6,7 @@ from bot.core.forecast import plain_span as span
 from bot.core.views import ConnectorView, StatusView
 from bot.slack.blocks import View, context, divider, header, home, section
 from bot.slack.replies import by_urgency, health_line
-from bot.slack.text import Mrkdwn, code, lines, mrkdwn, plain, prose, when
+from bot.slack.text import Mrkdwn, code, lines, mrkdwn, num, plain, prose, when
 from bot.slack.wording import bounce, count, emoji, state_words
 from storage.records import Incident, OutboxState
 
@@ -24,7 +24,7 @@ def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
             divider(),
             section(Mrkdwn("*Open incidents*")),
             *(section(_incident(i, v)) for i, v in open_ones[:INCIDENTS_SHOWN]),
-            *(section(mrkdwn("{} *#{}* the monitor is blind", emoji(i), Mrkdwn(i.id))) for i in view.monitor),
+            *(section(mrkdwn("{} *#{}* the monitor is blind", emoji(i), num(i.id))) for i in view.monitor),
             section(Mrkdwn("None. Mail flows." if not open_ones and not view.monitor else "")),
             section(mrkdwn("… and {} more", len(open_ones) - INCIDENTS_SHOWN))
             if len(open_ones) > INCIDENTS_SHOWN
@@ -44,7 +44,7 @@ def _incident(incident: Incident, view: ConnectorView) -> Mrkdwn:
     return lines(
         mrkdwn(
             "{} *#{} {}* · {} · {}",
-            emoji(incident), Mrkdwn(incident.id), incident.code, code(view.connector.name, 80), state_words(incident),
+            emoji(incident), num(incident.id), incident.code, code(view.connector.name, 80), state_words(incident),
         ),
         mrkdwn("open for {} · {} waiting, *{}*", span(view.now - incident.opened_at), view.queue.total,
                bounce(view.queue.first_expiry_at, view.now)),

@@ -11,7 +11,7 @@ from bot.slack.commands import Commands
 from bot.slack.fixing import Fixing
 from bot.slack.intake import Intake, Request
 from bot.slack.replies import PICK
-from bot.slack.text import Mrkdwn, mrkdwn
+from bot.slack.text import Mrkdwn, mrkdwn, num
 from storage.records import Connector, Incident, IncidentState
 
 _PICKED = re.compile(re.escape(PICK) + r"\.(?P<share>share-)?(?P<word>probe|queue)\.\d{1,3}")
@@ -59,7 +59,7 @@ class Interactions:
         if incident is None or connector is None:
             await self._intake.tell(request, NO_LONGER)
         elif incident.state is IncidentState.RESOLVED:
-            await self._intake.tell(request, mrkdwn("#{} is resolved: nothing to probe again.", Mrkdwn(number)))
+            await self._intake.tell(request, mrkdwn("#{} is resolved: nothing to probe again.", num(number)))
         else:
             await self._commands.probe_and_tell(request, connector)
 

@@ -21,6 +21,7 @@ from bot.slack.alert import ACK, FIX_NOW, REPROBE, UNDO
 from bot.slack.client import make_client
 from bot.slack.commands import Commands
 from bot.slack.deps import SlackDeps
+from bot.slack.errors import meaning
 from bot.slack.fixing import Fixing
 from bot.slack.home import home_view
 from bot.slack.intake import Ack, Intake, Request, broken
@@ -144,9 +145,14 @@ class _Surface:
         await self._intake.answers.say(request.where, note(text))
 
     async def _publish_home(self, request: Request) -> None:
-        if not await self._deps.guard.may(Verb.READ, request.person):
+        """Nobody asked in words, so trouble is only logged."""
+        flood = self._deps.commands.take(request.person.user_id, self._deps.clock())
+        if flood or not await self._deps.guard.may(Verb.READ, request.person):
             return
         now = self._deps.clock()
         view = await self._deps.store.read(lambda db: status_view(db, self._deps.policy, now))
         shown = home_view(view, self._deps.socket(), help_lines())
-        await self._deps.client.views_publish(user_id=request.person.user_id, view=shown)
+        try:
+            await self._deps.client.views_publish(user_id=request.person.user_id, view=shown)
+        except Exception as error:
+            LOG.warning("a Home tab could not be published (%s)", meaning(error, repeatable=True))

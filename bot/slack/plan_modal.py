@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bot.core.fix_plan import Plan, PlanStep
 from bot.slack.blocks import Block, View, context, divider, modal, plain_object, section
-from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, plain, prose
+from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, plain, prose
 from bot.slack.wording import count
 from storage.records import Action
 
@@ -23,7 +23,7 @@ def loading_view(incident_id: int) -> View:
     """Shown at once, because the click's trigger lives three seconds and a plan may take longer."""
     return modal(
         "Fix now",
-        [section(mrkdwn("⏳ Reading the present facts for #{} …", Mrkdwn(incident_id)))],
+        [section(mrkdwn("⏳ Reading the present facts for #{} …", num(incident_id)))],
         callback_id=LOADING_CALLBACK,
         close="Cancel",
     )
@@ -42,7 +42,7 @@ def plan_view(action: Action, plan: Plan) -> View:
             divider(),
             _choice(plan),
             _name_input(plan),
-            context(Mrkdwn(_small_print(plan))),
+            context(_small_print(plan)),
         ],
         callback_id=CALLBACK,
         private_metadata=action.id,
@@ -65,13 +65,13 @@ def refused_view(reason: Mrkdwn) -> View:
 
 def _head(action: Action, plan: Plan) -> Mrkdwn:
     dry = Mrkdwn("🧪 *Dry run*: nothing will be changed. MFI_ACTIONS=on lets mfi act.") if plan.dry_run else None
-    what = mrkdwn("Connector {}, incident #{}", code(plan.connector_name, 120), Mrkdwn(action.incident_id))
+    what = mrkdwn("Connector {}, incident #{}", code(plan.connector_name, 120), num(action.incident_id))
     return lines(dry, what, _numbers(plan))
 
 
 def _step(number: int, step: PlanStep) -> Mrkdwn:
     warning = mrkdwn("⚠️ *Can't be undone:* {}", prose(step.irreversible, 300)) if step.irreversible else None
-    title = mrkdwn("*{}. {}*", Mrkdwn(number), prose(step.title, 150))
+    title = mrkdwn("*{}. {}*", num(number), prose(step.title, 150))
     return lines(title, prose(step.effect, 900), _bounces(step), warning)
 
 
@@ -87,13 +87,12 @@ def _bounces(step: PlanStep) -> Mrkdwn:
 
 def _numbers(plan: Plan) -> Mrkdwn:
     invalid = max(0, plan.waiting - plan.valid_waiting - plan.unknown_waiting)
-    unknown = mrkdwn(", {} for addresses that nobody knows of", plan.unknown_waiting) if plan.unknown_waiting else ""
     return mrkdwn(
         "*{} waiting*: {} for valid recipients, {} for addresses that the directory does not have{}",
         count(plan.waiting, "message"),
         plan.valid_waiting,
         invalid,
-        Mrkdwn(unknown),
+        mrkdwn(", {} for addresses that nobody knows of", plan.unknown_waiting) if plan.unknown_waiting else Mrkdwn(""),
     )
 
 
@@ -123,10 +122,10 @@ def _name_input(plan: Plan) -> Block:
     }
 
 
-def _small_print(plan: Plan) -> str:
+def _small_print(plan: Plan) -> Mrkdwn:
     if plan.dry_run:
-        return "The thread will show each step as it would run."
-    return (
+        return Mrkdwn("The thread will say what would have been done.")
+    return Mrkdwn(
         "Facts are read again before the first step; if anything changed, nothing is done. Each step is reported in "
         "the thread and verified later (changes take 30 to 60 minutes)."
     )

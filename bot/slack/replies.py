@@ -13,7 +13,7 @@ from bot.core.views import ConnectorView, IncidentView, StatusView
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, actions, button, message, section
 from bot.slack.evidence import Target, by_code, cause_words, configured, shown_host, targets
-from bot.slack.text import Mrkdwn, code, group, joined, lines, mrkdwn, plain, prose, sentence, user, when
+from bot.slack.text import Mrkdwn, code, group, joined, lines, mrkdwn, num, plain, prose, sentence, user, when
 from bot.slack.thread import event_line
 from bot.slack.wording import (
     KIND_WORDS,
@@ -118,15 +118,14 @@ def health_line(view: StatusView) -> Mrkdwn:
 def _incident_line(incident: Incident, view: ConnectorView) -> Mrkdwn:
     return mrkdwn(
         "{} *#{}* {} · {} · {} · {} waiting, {}",
-        emoji(incident), Mrkdwn(incident.id), incident.code, code(view.connector.name, 80), state_words(incident),
+        emoji(incident), num(incident.id), incident.code, code(view.connector.name, 80), state_words(incident),
         view.queue.total, bounce(view.queue.first_expiry_at, view.now),
     )  # fmt: skip
 
 
 def _monitor_lines(view: StatusView) -> Mrkdwn:
     shown = [
-        mrkdwn("{} *#{}* the monitor is blind since {}", emoji(i), Mrkdwn(i.id), when(i.opened_at))
-        for i in view.monitor
+        mrkdwn("{} *#{}* the monitor is blind since {}", emoji(i), num(i.id), when(i.opened_at)) for i in view.monitor
     ]
     return lines(*shown)
 
@@ -170,13 +169,13 @@ def _connector_row(view: ConnectorView) -> Mrkdwn:
         "🔴" if view.incidents else "⏸️" if not connector.enabled else "✅" if view.probe and view.probe.ok else "⚪"
     )
     facts = [
-        Mrkdwn(KIND_WORDS[connector.kind]),
+        prose(KIND_WORDS[connector.kind]),
         configured(connector),
-        Mrkdwn(TLS_WORDS[connector.tls_setting]),
+        prose(TLS_WORDS[connector.tls_setting]),
         _probe_words(view),
         mrkdwn("{} waiting", view.queue.total),
     ]
-    numbers = joined([mrkdwn("*#{}*", Mrkdwn(i.id)) for i in view.incidents], " ")
+    numbers = joined([mrkdwn("*#{}*", num(i.id)) for i in view.incidents], " ")
     return lines(joined([mrkdwn("{} *{}*", picture, code(connector.name, 100)), numbers], " "), joined(facts))
 
 
@@ -238,8 +237,8 @@ def probe_verdict(connector: Connector, probe: ProbeRecord) -> Mrkdwn:
     """One line on one probe."""
     name, took = code(connector.name, 100), seconds(probe.elapsed_ms)
     if probe.ok:
-        limits = ", but not to every server" if probe.degraded else ""
-        return mrkdwn("✅ {} gets through{} ({})", name, Mrkdwn(limits), took)
+        limits = Mrkdwn(", but not to every server") if probe.degraded else Mrkdwn("")
+        return mrkdwn("✅ {} gets through{} ({})", name, limits, took)
     said = cause_words(probe.cause) or "failed"
     return mrkdwn(
         "❌ {}: {}, {}; stopped at {} ({})",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NewType
 
@@ -110,6 +110,17 @@ def _value(value: object) -> str:
     if isinstance(value, Mrkdwn):
         return str(value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(prose(value))
+
+
+def num(number: int) -> Mrkdwn:
+    """A number as people type it: #1284, without separators."""
+    return Mrkdwn(f"{number:d}")
+
+
+def of_object(text_object: Mapping[str, str]) -> Mrkdwn:
+    """The text of an object that was built before: what was mrkdwn stays so, what was plain becomes `prose`."""
+    text = text_object["text"]
+    return Mrkdwn(text) if text_object["type"] == "mrkdwn" else prose(text, 300)
 
 
 def lines(*parts: Mrkdwn | None) -> Mrkdwn:

@@ -104,19 +104,19 @@ def _acknowledged(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
 
 def _reprobed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     data = event.data
-    took = mrkdwn(" in {}", seconds(data["elapsed_ms"])) if isinstance(data.get("elapsed_ms"), int | float) else ""
+    elapsed = data.get("elapsed_ms")
+    took = mrkdwn(" in {}", seconds(elapsed)) if isinstance(elapsed, int | float) else Mrkdwn("")
     if data.get("ok"):
-        return mrkdwn("🔎 {} re-probed: ✅ gets through{}.", user(event.actor), Mrkdwn(took))
+        return mrkdwn("🔎 {} re-probed: ✅ gets through{}.", user(event.actor), took)
     stage = STAGE_WORDS.get(str(data.get("stage")), str(data.get("stage") or "an unknown stage"))
     status = code(data.get("status") or data.get("code") or "failed", 160)
-    return mrkdwn("🔎 {} re-probed: ❌ {}, stopped at {}{}.", user(event.actor), status, stage, Mrkdwn(took))
+    return mrkdwn("🔎 {} re-probed: ❌ {}, stopped at {}{}.", user(event.actor), status, stage, took)
 
 
 def _fix_claimed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     steps = _items(event.data.get("steps"))
-    head = (
-        "🧪 {} ran a *dry run*; nothing was changed. It would:" if event.data.get("dry_run") else "🛠️ {} starts the fix:"
-    )
+    dry = Mrkdwn("🧪 {} ran a *dry run*; nothing was changed. It would:")
+    head = dry if event.data.get("dry_run") else Mrkdwn("🛠️ {} starts the fix:")
     return lines(mrkdwn(head, user(event.actor)), *(mrkdwn("• {}", step) for step in steps))
 
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from bot.core.permissions import Verb
 from bot.slack.blocks import Message, context, message, section
-from bot.slack.text import Mrkdwn, code, lines, mrkdwn
+from bot.slack.text import Mrkdwn, code, lines, mrkdwn, prose
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ def help_lines() -> Mrkdwn:
 
 
 def _help_line(word: Word) -> Mrkdwn:
-    lock = " 🔒" if word.verb is not Verb.READ else ""
-    return mrkdwn("{}{} {}", code(f"/mfi {word.usage}"), Mrkdwn(lock), word.does)
+    lock = Mrkdwn(" 🔒") if word.verb is not Verb.READ else Mrkdwn("")
+    return mrkdwn("{}{} {}", code(f"/mfi {word.usage}"), lock, word.does)
 
 
 def help_reply() -> Message:
@@ -115,7 +115,7 @@ def help_reply() -> Message:
 
 
 def _names() -> Mrkdwn:
-    return Mrkdwn(", ".join(BY_NAME))
+    return prose(", ".join(BY_NAME))
 
 
 def unknown_word(word: str) -> Message:

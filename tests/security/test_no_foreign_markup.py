@@ -135,7 +135,7 @@ def _templates() -> Iterator[tuple[str, Template]]:
         yield f"alert {state}", lambda f, s=state: render_alert(World(f).view(s), ABOUT)
     for code in ("4.4.312", "4.4.315", "4.4.317", "4.4.318", "4.7.320", "other"):
         yield f"alert {code}", lambda f, c=code: _alert_of(f, c)
-    yield "alert partner", lambda f: _partner(f)
+    yield "alert partner", _partner
     yield "alert unknown code", lambda f: render_alert(_recoded(World(f), f), articles().for_code(f))
     yield "alert monitor", lambda f: render_alert(World(f).view(connector=None), ABOUT)
     yield (

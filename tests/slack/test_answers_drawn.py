@@ -306,6 +306,11 @@ def test_the_plan_is_shown_in_numbers_before_anybody_can_say_yes(world: Any) -> 
     assert [o["value"] for o in inputs["steps"]["options"]] == ["reject_invalid", "disable_connector"]
 
 
+def test_recipients_that_nobody_knows_of_are_counted_apart(world: Any) -> None:
+    view = plan_view(action(world), plan(unknown_waiting=3))
+    assert "4 for addresses that the directory does not have, 3 for addresses that nobody knows of" in shown(view)
+
+
 def test_a_dry_run_says_so_everywhere(world: Any) -> None:
     view = plan_view(action(world), plan(dry_run=True, by_hand=(), notes=()))
     assert "Dry run*: nothing will be changed" in shown(view)

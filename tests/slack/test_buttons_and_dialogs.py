@@ -314,3 +314,39 @@ async def test_the_home_tab_shows_the_state_of_things(live: Any) -> None:
     assert home is not None
     assert "1 open incident" in str(home.body)
     assert "/mfi explain" in str(home.body)
+
+
+async def test_a_home_tab_that_can_not_be_drawn_bothers_nobody(live: Any, caplog: pytest.LogCaptureFixture) -> None:
+    live.slack.faults.error("not_enabled", "views.publish")
+    await live.slack.open_home(READER, timeout=0.3)
+    await live.deps.tasks.settled(5)
+    assert "a Home tab could not be published" in caplog.text
+    assert live.slack.calls.of("chat.postMessage") == []
+    for _ in range(25):
+        live.deps.commands.take(READER, live.now)
+    await live.slack.open_home(READER, timeout=0.3)
+    await live.deps.tasks.settled(5)
+    assert len(live.slack.calls.of("views.publish")) == 1
+
+
+async def test_a_home_tab_opened_twice_by_one_event_is_drawn_once(live: Any) -> None:
+    live.slack.faults.duplicates = 1
+    await live.slack.open_home(READER)
+    await live.deps.tasks.settled(5)
+    assert len(live.slack.calls.of("views.publish")) == 1
+
+
+@pytest.mark.parametrize("value", ["x", "", "9" * 20])
+async def test_a_candidate_that_is_no_number_is_of_another_time(live: Any, value: str) -> None:
+    await live.connector()
+    (ask,) = await live.command("probe", ADMIN)
+    ask.blocks[1]["elements"][0]["value"] = value
+    await live.slack.click(ADMIN, ask, "mfi.pick.probe.0")
+    assert "not there any more" in await notes(live, ADMIN, 2)
+
+
+async def test_an_incident_of_the_monitor_has_nothing_to_probe(live: Any) -> None:
+    message = await posted(live)
+    await live.store.write(lambda db: db.execute("UPDATE incidents SET connector_id = NULL"))
+    await live.slack.click(ADMIN, message, "mfi.reprobe")
+    assert "not there any more" in await notes(live, ADMIN)

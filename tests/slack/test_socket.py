@@ -232,13 +232,14 @@ class Odd:
         self.answer: dict[str, Any] | None = None
         self.frames: list[str] = []
         self.url = ""
+        self.deaf = False
 
     async def open(self, request: web.Request) -> web.Response:
         self.tickets += 1
         return web.json_response(self.answer or {"ok": True, "url": f"ws{self.url[4:]}link"})
 
     async def link(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=not self.deaf)
         await socket.prepare(request)
         if self.talk:
             await self.talk(socket)
@@ -310,3 +311,27 @@ async def test_an_acknowledgement_for_a_lost_connection_is_logged(
     odd.talk = talk
     await connect("xapp-1", odd.url)
     await until(lambda: odd.tickets >= 2)
+
+
+async def test_a_connection_that_goes_deaf_is_replaced(odd: Odd, connect: Make) -> None:
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(json.dumps({"type": "hello", "num_connections": 1}))
+
+    odd.talk, odd.deaf = talk, True
+    socket = await connect("xapp-1", odd.url, replace(QUICK, ping=0.2))
+    await until(lambda: socket.healthy)
+    await until(lambda: odd.tickets >= 2)
+
+
+async def test_a_flood_of_envelopes_is_bounded(odd: Odd, connect: Make, caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(json.dumps({"type": "hello"}))
+        for number in range(300):
+            payload = {"command": "/mfi", "text": "silence", "user_id": "U1", "team_id": "T1"}
+            frame = {"type": "slash_commands", "envelope_id": f"e{number}", "payload": payload}
+            await socket.send_str(json.dumps(frame))
+
+    odd.talk = talk
+    socket = await connect("xapp-1", odd.url)
+    await until(lambda: caplog.text.count("was dropped") >= 100)
+    assert socket.healthy
