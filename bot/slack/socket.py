@@ -39,7 +39,7 @@ HOPELESS = frozenset(
 """Nothing but a person can repair these."""
 
 HINTS = {"link_disabled": "Socket Mode is switched off in the app's settings: switch it on"}
-TOKEN_HINT = "SLACK_APP_TOKEN is not accepted: it must be an app-level token (xapp-…) with connections:write"  # noqa: S105
+REFUSED_HINT = "SLACK_APP_TOKEN is not accepted: it must be an app-level token (xapp-…) with connections:write"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class GuardedSocket:
         word = error_word(error)
         if word in HOPELESS:
             return Lost(
-                HINTS.get(word, TOKEN_HINT) + f" ({word})", most=self._pace.hopeless, at_least=self._pace.hopeless
+                HINTS.get(word, REFUSED_HINT) + f" ({word})", most=self._pace.hopeless, at_least=self._pace.hopeless
             )
         known = meaning(error, repeatable=True)
         pause = known.seconds if isinstance(known, RetryLater) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -250,12 +251,8 @@ async def test_foreign_metadata_is_not_taken_for_ours(slack: Any, poster: SlackP
 
 # --- what errors mean ----------------------------------------------------------------------------------------------
 def api_error(word: str = "", status: int = 200, headers: dict[str, str] | None = None) -> SlackApiError:
-    class Response:
-        data = {"ok": False, "error": word} if word else b""
-        status_code = status
-
-    Response.headers = headers or {}  # type: ignore[attr-defined]
-    return SlackApiError("failed", Response())
+    data = {"ok": False, "error": word} if word else b""
+    return SlackApiError("failed", SimpleNamespace(data=data, status_code=status, headers=headers or {}))
 
 
 @pytest.mark.parametrize(
