@@ -90,7 +90,7 @@ class Bot:
         capabilities: dict[str, frozenset[Capability]] = {n: b.capabilities for n, b in backends.items()}
         self._settings = settings
         self._client = make_client(settings.bot_token.reveal(), settings.api_url)
-        guard = Guard(client=self._client, store=store, admins=Admins.of(settings.admins or ()), clock=utc_now)
+        self._guard = guard = Guard(client=self._client, store=store, admins=Admins.of(settings.admins or ()), clock=utc_now)
         self._probing = make_probing(settings, store, prober)
         self._fix = Fix(store, backends, self._probing.probe, policy, utc_now)
         self._delivery = Delivery(
@@ -132,6 +132,7 @@ class Bot:
         await self._refuse_bad_tokens()
         await self._probing.recover()
         await self._delivery.recover()
+        self._tasks.spawn(self._learn_workspace(), "workspace")
         self._tasks.spawn(self._fix.recover(), "fix-recovery")  # reads mail systems, which may be slow or dead
         pump = asyncio.create_task(self._delivery.run(stop), name="delivery")
         try:
@@ -146,6 +147,10 @@ class Bot:
             await self._tasks.close(DRAIN_SECONDS)
             await self._probing.close()
             await asyncio.gather(pump, return_exceptions=True)
+
+    async def _learn_workspace(self) -> None:
+        """Ask Slack once for our own address, so that links to earlier alerts lead there from the start."""
+        await self._guard.learn_home()
 
     async def _refuse_bad_tokens(self) -> None:
         """Tokens that Slack certainly refuses end the start; a Slack that can't be reached does not."""

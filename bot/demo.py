@@ -37,6 +37,8 @@ async def run_demo(*, port: int, database: Path | None) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if database is not None:
+        database = database.resolve()
     async with contextlib.AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mfi-demo-")))
         world = await stack.enter_async_context(World(manifest=manifest(), page_port=port))

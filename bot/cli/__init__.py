@@ -126,6 +126,8 @@ def demo(port: int, database: Path | None) -> int:
     """
     from bot.demo import run_demo
 
+    if database is not None and not database.absolute().parent.is_dir():
+        raise ExitWith(EXIT_USAGE, f"--database: there is no directory {database.absolute().parent}")
     return asyncio.run(run_demo(port=port, database=database))
 
 
