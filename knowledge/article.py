@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from knowledge.codes import OTHER, parse
+from knowledge.signals import TAGS
 
 SIZE_CAP = 8 * 1024
 SECTION_CAP = 2900
@@ -23,13 +24,15 @@ KINDS = frozenset({"on_premises", "partner"})
 STEPS = frozenset({"reject_invalid", "domain_authoritative", "disable_connector"})
 LINK_HOSTS = frozenset(
     {"learn.microsoft.com", "admin.exchange.microsoft.com", "endpoints.office.com", "testconnectivity.microsoft.com"}
-    | {"www.rfc-editor.org", "www.iana.org", "www.postfix.org"}
+    | {"www.rfc-editor.org", "www.iana.org", "www.postfix.org", "sender.office.com"}
 )
 
 _REQUIRED = ("code", "reply", "title", "aliases", "applies_to", "owner", "advice", "range", "fix_now", "source")
-_OPTIONAL = ("queue_only", "retired")
+_OPTIONAL = ("also", "when", "queue_only", "retired")
 _LINK = re.compile(r"[a-z][a-z0-9+.-]*://[^\s)>\"'`]*", re.I)
 _ITEM = re.compile(r"(?:- |[0-9]{1,2}\. )(.+)")
+_TAGGED = re.compile(r"\[([a-z0-9_, ]+)\] (.+)")
+_VARIANT = re.compile(r"[a-z][a-z0-9-]{1,30}")
 
 
 class ArticleError(Exception):
@@ -46,7 +49,12 @@ class FixNowRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Article:
-    """What to know and do about one code. Texts are plain, with `code spans`; no other markup."""
+    """What to know and do about one code. Texts are plain, with `code spans`; no other markup.
+
+    `code` is the article's key: a code, or a code and a word (`5.4.1-dbeb`) where one code has several meanings; then
+    `when` holds the words that decide. `also` lists more codes and ranges (`4.7.850-4.7.899`) with the same answer.
+    `cause_tags` names, for each cause, the details that make it the likely one.
+    """
 
     code: str
     reply: str | None
@@ -56,6 +64,8 @@ class Article:
     owner: tuple[str, ...]
     advice: tuple[str, ...]
     range: tuple[str, str] | None
+    also: tuple[str, ...]
+    when: tuple[str, ...]
     fix_now: FixNowRule | None
     source_url: str
     source_published: datetime.date
@@ -63,10 +73,22 @@ class Article:
     retired: bool
     meaning: str
     causes: tuple[str, ...]
+    cause_tags: tuple[frozenset[str], ...]
     fixes: tuple[str, ...]
     fix_now_text: str
     verify: str
     partner: str
+
+    @property
+    def status(self) -> str:
+        """The code itself, without the word that tells its meanings apart."""
+        return self.code.partition("-")[0]
+
+    @property
+    def spans(self) -> tuple[tuple[str, str], ...]:
+        """All that it answers: first and last code of each span; a single code is its own first and last."""
+        pairs = [(self.status, self.status), *([self.range] if self.range else [])]
+        return (*pairs, *((first, last or first) for first, _, last in (one.partition("-") for one in self.also)))
 
 
 def read_article(name: str, content: bytes) -> Article:
@@ -182,6 +204,8 @@ class _Checker:
             "owner": self._list(keys, "owner", OWNERS),
             "advice": self._list(keys, "advice"),
             "range": self._range(keys),
+            "also": self._also(keys),
+            "when": self._list(keys, "when") if "when" in keys else (),
             "fix_now": self._fix_now(keys),
             "source_url": str(source.get("url", "")),
             "source_published": source.get("published"),
@@ -198,9 +222,11 @@ class _Checker:
                     self.heading_lines[heading],
                     f"section {heading!r} has {len(text)} characters; 1 to {SECTION_CAP} are allowed",
                 )
+        causes = [self._tagged(item) for item in self._items(plain, "Causes")]
         return {
             "meaning": _paragraphs(plain["Meaning"]),
-            "causes": self._items(plain, "Causes"),
+            "causes": tuple(words for words, _ in causes),
+            "cause_tags": tuple(tags for _, tags in causes),
             "fixes": self._items(plain, "Fix"),
             "fix_now_text": _paragraphs(plain["Fix now"]),
             "verify": _paragraphs(plain["Verify"]),
@@ -208,7 +234,9 @@ class _Checker:
         }
 
     def _check_code(self, code: object) -> None:
-        if code != OTHER and (not isinstance(code, str) or parse(code) is None):
+        base, dash, word = code.partition("-") if isinstance(code, str) else ("", "", "")
+        known = parse(base) is not None and (not dash or _VARIANT.fullmatch(word) is not None)
+        if code != OTHER and not known:
             self.bad(self.lines["code"], f"{code!r} is not a status code")
         if self.name != f"{code}.md":
             self.bad(self.lines["code"], f"the file of code {code} must be named {code}.md")
@@ -250,6 +278,24 @@ class _Checker:
             self.bad(self.lines["range"], "range must be null or two status codes")
             return None
         return ends[0], ends[1]
+
+    def _also(self, keys: dict[str, Any]) -> tuple[str, ...]:
+        listed = self._list(keys, "also") if "also" in keys else ()
+        for item in listed:
+            ends = [parse(end) for end in item.split("-")]
+            if None in ends or len(ends) > 2:
+                self.bad(self.lines["also"], f"also: {item!r} is neither a status code nor two joined by -")
+        return listed
+
+    def _tagged(self, item: str) -> tuple[str, frozenset[str]]:
+        """A cause and the details that make it likely, which may stand in brackets before it."""
+        found = _TAGGED.fullmatch(item)
+        if found is None:
+            return item, frozenset()
+        tags = frozenset(tag.strip() for tag in found[1].split(","))
+        for tag in sorted(tags - TAGS):
+            self.bad(self.heading_lines["Causes"], f"section 'Causes': {tag!r} is no known detail")
+        return found[2], tags
 
     def _fix_now(self, keys: dict[str, Any]) -> FixNowRule | None:
         if keys["fix_now"] is None:

@@ -1,53 +1,56 @@
-"""All articles, by code: one Markdown file per code under articles/, read once, when first asked for."""
+"""All articles, by code: one Markdown file per code or range under articles/, read once, when first asked for."""
 
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 
 from knowledge.article import Article, ArticleError, FixNowRule, read_article
-from knowledge.codes import OTHER, family_of, parse
+from knowledge.codes import OTHER, EnhancedStatus, family_of, parse
+from knowledge.search import Index
 
 __all__ = ["Article", "ArticleError", "Articles", "FixNowRule", "articles", "load", "read_article"]
 
-_WORD = re.compile(r"[^\W_]+(?:\.[0-9]+)*")
-_STOP = frozenset(
-    {"a", "an", "and", "are", "at", "be", "by", "can", "do", "error", "for", "i", "in", "is", "it", "mail", "my", "not"}
-    | {"of", "on", "or", "our", "s", "t", "that", "the", "to", "was", "what", "why", "with"}
-)
+Span = tuple[EnhancedStatus, EnhancedStatus, Article]
 
 
 class Articles(Mapping[str, Article]):
-    """All articles, by code. Always holds "other"."""
+    """All articles, by key (`4.4.316`, `5.4.1-dbeb`). Always holds "other"."""
 
     def __init__(self, every: Iterable[Article]) -> None:
-        self._by_code = {article.code: article for article in every}
-        if OTHER not in self._by_code:
+        self._by_key = {article.code: article for article in every}
+        if OTHER not in self._by_key:
             raise ArticleError("other.md:1: the article for all other codes is missing")
+        self._spans = _spans(self._by_key.values())
+        self._index: Index | None = None
 
     def __getitem__(self, code: str) -> Article:
-        return self._by_code[code]
+        return self._by_key[code]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._by_code)
+        return iter(self._by_key)
 
     def __len__(self) -> int:
-        return len(self._by_code)
+        return len(self._by_key)
 
-    def for_code(self, code: str | None) -> Article:
-        """The article that helps with this code: its own, its family's, that of its range, or "other"."""
-        own = self._by_code.get(family_of(code) or OTHER)
-        return own or next((a for a in self.values() if _within(code, a.range)), self._by_code[OTHER])
+    def for_code(self, code: str | None, text: str = "") -> Article:
+        """The article that helps with this code (or its family): its own, one that covers it, or "other".
+
+        Where a code has several meanings, the words of `text` decide; a span of fewer codes goes before a wider one.
+        """
+        status = parse(family_of(code) or "")
+        low = text.lower()
+        for first, last, article in self._spans:
+            if status is not None and first <= status <= last and (not article.when or _said(article, low)):
+                return article
+        return self._by_key.get(code or OTHER, self._by_key[OTHER])
 
     def search(self, words: str) -> list[Article]:
-        """Articles whose title or an alias holds every word, best first; [] if the words say nothing."""
-        wanted = _words(words)
-        if not wanted:
-            return []
-        ranked = sorted(((_score(a, wanted), a.code) for a in self.values()), key=lambda s: (-s[0], s[1]))
-        return [self._by_code[code] for score, code in ranked if score > 0]
+        """The articles that these words are about, best first; [] if the words say nothing."""
+        if self._index is None:
+            self._index = Index(self._by_key.values())
+        return self._index.search(words)
 
 
 @functools.cache
@@ -71,23 +74,17 @@ def load(files: Iterable[tuple[str, bytes]]) -> Articles:
     return Articles(read)
 
 
-def _within(code: str | None, ends: tuple[str, str] | None) -> bool:
-    status = parse(code or "")
-    if status is None or ends is None:
-        return False
-    low, high = parse(ends[0]), parse(ends[1])
-    return low is not None and high is not None and low <= status <= high
+def _said(article: Article, low: str) -> bool:
+    return any(words in low for words in article.when)
 
 
-def _words(text: str) -> set[str]:
-    return {word for word in _WORD.findall(text.lower()) if word not in _STOP and len(word) > 1}
+def _spans(every: Iterable[Article]) -> list[Span]:
+    """Every span of every article: single codes first, those that need certain words before those that don't."""
+    parsed = [(parse(first), parse(last), article) for article in every for first, last in article.spans]
+    known = [(first, last, article) for first, last, article in parsed if first is not None and last is not None]
+    return sorted(known, key=lambda span: (span[0] != span[1], not span[2].when, _width(span), span[0]))
 
 
-def _score(article: Article, wanted: set[str]) -> int:
-    """3 for all words in the title, 2 for all in one alias, 1 for all in title and aliases together, else 0."""
-    title, aliases = _words(article.title), [_words(alias) for alias in article.aliases]
-    if wanted <= title:
-        return 3
-    if any(wanted <= alias for alias in aliases):
-        return 2
-    return int(wanted <= title.union(*aliases))
+def _width(span: Span) -> tuple[int, int, int]:
+    first, last, _ = span
+    return last.kind - first.kind, last.subject - first.subject, last.detail - first.detail

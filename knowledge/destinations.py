@@ -32,7 +32,7 @@ def _rules(*rules: tuple[str, str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 
 _TAGGED = _rules(
-    ("name", rf"last ?attempted ?server ?name\s{{0,3}}=\s{{0,3}}({_NAME})"),
+    ("name", rf"last ?attempted ?server ?name\s{{0,3}}[:=]\s{{0,3}}({_NAME})"),
     ("fqdn", rf"\bfqdn\s{{0,3}}=\s{{0,3}}({_NAME})"),
     (
         "returned",
@@ -45,10 +45,13 @@ _TAGGED = _rules(
 """Server names, in the order in which they are believed. A server that says "expired" is the sending one."""
 
 _TAGGED_IP = _rules(
-    ("ip", r"last ?attempted ?ip\s{0,3}=\s{0,3}\[?([0-9a-fx:.*#]{2,45})"),
+    ("ip", r"last ?attempted ?ip\s{0,3}[:=]\s{0,3}\[?([0-9a-fx:.*#]{2,45})"),
     ("ip", r"[{;]ip\s{0,3}=\s{0,3}([0-9a-f:.]{2,45})"),
     ("outboundproxy", r"outboundproxytargetip\s{0,3}[:=]\s{0,3}([0-9a-f:.]{2,45})"),
     ("endpoint", r"last endpoint attempted was ([0-9a-f:.]{2,45})"),
+    ("giving up on", r"giving up on ([0-9a-f:.]{2,45})"),
+    ("connected to", r"connected to ([0-9a-f:.]{2,45}) but"),
+    ("does not like", r"([0-9a-f:.]{2,45}) does not like"),
     ("tcp port", r"tcp port [0-9]{1,5} of ([0-9a-f:.]{2,45})"),
 )
 
@@ -69,7 +72,7 @@ _NAMED = _rules(
     ("host ", rf"\bhost ({_NAME}) (?:said|refused)"),
 )
 
-_ADDRESS = re.compile(r"[\[( ]([0-9a-fx*#]{0,4}[.:][0-9a-f:.x*#]{1,41})[\]):]")
+_ADDRESS = re.compile(r"[\[( ]([0-9a-fx*#]{0,4}[.:][0-9a-f:.x*#]{1,41})[\]):,]")
 _NAME_BEFORE = re.compile(rf"{_NAME}$")
 _MOST = 100
 

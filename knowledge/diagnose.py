@@ -7,11 +7,14 @@ What decides is in verdict (codes and words), meanings (words), mentions (codes)
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from knowledge.classify import CERTIFICATE_CAUSES
 from knowledge.codes import family_of, is_family
+from knowledge.conflicts import conflict
 from knowledge.destinations import destination
 from knowledge.diagnosis import Confidence, Diagnosis
+from knowledge.errors import rows
 from knowledge.explanation import Explanation, explanation_of
 from knowledge.meanings import lowered
 from knowledge.mentions import mentions
@@ -59,7 +62,12 @@ def diagnose(text: str | bytes) -> Diagnosis:
 
 def explain(text: str | bytes) -> Explanation:
     """The diagnosis of this text together with what to do about it."""
-    return explanation_of(diagnose(text), readable(text))
+    shown = readable(text)
+    said = explanation_of(diagnose(text), shown)
+    if not said.found or said.matches:
+        return said
+    every = rows(shown, said.diagnosis, diagnose, lambda one: explanation_of(one, "").title)
+    return replace(said, errors=every, conflict=conflict(said.diagnosis, every))
 
 
 def _confidence(verdict: Verdict) -> Confidence:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from knowledge.articles import Article, articles
-from knowledge.causes import CAUSE_WORDS
-from knowledge.codes import parse
+from knowledge.codes import OTHER, parse
 from knowledge.diagnosis import Confidence, Diagnosis
+from knowledge.errors import ErrorRow
 from knowledge.registry import describe, owners_of, title_of
+from knowledge.search import covers
+from knowledge.signals import phrase, told
 
 EXAMPLE = "450 4.4.316 Connection refused [Message=Socket error code 10061] [LastAttemptedServerName=mail.contoso.com]"
 """What a useful paste looks like."""
@@ -23,6 +25,8 @@ PASTE_INSTEAD = (
 _WORDS_LIMIT = 80
 """A text this short without any code may be a search by words."""
 
+_MATCHES = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
@@ -32,6 +36,12 @@ class Explanation:
     article: Article
     advised: tuple[Article, ...] = ()
     """Articles whose causes and fixes apply instead, because the details point there."""
+    errors: tuple[ErrorRow, ...] = ()
+    """Several errors in one paste, the main one first; empty if there is one only."""
+    conflict: str | None = None
+    """One sentence if two things in the text contradict each other."""
+    matches: tuple[Article, ...] = ()
+    """What a search by words found, best first; empty if the text held an error."""
 
     @property
     def found(self) -> bool:
@@ -40,8 +50,8 @@ class Explanation:
 
     @property
     def known(self) -> bool:
-        """Is there an article for exactly this code?"""
-        return self.article.code == self.diagnosis.code
+        """Is there an article that covers this code?"""
+        return self.article.code != OTHER
 
     @property
     def title(self) -> str:
@@ -68,30 +78,42 @@ class Explanation:
 
     @property
     def causes(self) -> tuple[str, ...]:
-        """Possible causes: those of the articles that the details point to, else the article's own."""
-        return self._joined("causes")
+        """Possible causes, likeliest first given the details; of the articles that those point to, else the own."""
+        if not self.found:
+            return ()
+        signs = frozenset(told(self.diagnosis))
+        every = [pair for one in self._answering for pair in zip(one.causes, one.cause_tags, strict=True)]
+        return tuple(cause for cause, _ in sorted(every, key=lambda pair: pair[1].isdisjoint(signs)))
 
     @property
     def fixes(self) -> tuple[str, ...]:
         """What to do, in order: what the details point to, else the article's own."""
-        return self._joined("fixes")
+        return tuple(fix for one in self._answering for fix in one.fixes) if self.found else ()
 
     @property
     def because(self) -> str | None:
         """The cause that the text itself names, in plain words."""
-        cause = self.diagnosis.cause
-        return CAUSE_WORDS[cause] if cause is not None else None
+        signs = told(self.diagnosis)
+        return phrase(signs[0]) if signs else None
 
     @property
     def bounced(self) -> str:
         """Has the sender got it back already? One sentence."""
         if self.diagnosis.expired:
-            return "Yes: it waited out its time and went back to its sender, who must send it again after the fix."
-        status = parse(self.diagnosis.reported or "")
-        reply = self.diagnosis.reply or ""
-        if (status is not None and status.permanent) or reply.startswith("5"):
+            return (
+                "Yes: it waited out its time and went back to its sender, who must send it again after the fix. "
+                "Fix the cause all the same: whatever is sent there now waits and expires likewise."
+            )
+        if self.already_bounced:
             return "Yes: it was refused for good, so the sender has it back and must send it again after the fix."
         return "Not yet: it waits in the queue and is tried again. Exchange Online gives up 24 hours after it came in."
+
+    @property
+    def already_bounced(self) -> bool:
+        """Has the sender got it back: expired, or refused for good?"""
+        status = parse(self.diagnosis.reported or "")
+        final = status is not None and status.permanent
+        return self.diagnosis.expired or final or (self.diagnosis.reply or "").startswith("5")
 
     @property
     def fix_now(self) -> bool:
@@ -126,23 +148,34 @@ class Explanation:
         }
 
     def _usual_reply(self) -> str | None:
-        if not self.known:
+        if not self.known or self.article.status != self.diagnosis.code:
             return None
         return "550" if self.diagnosis.expired else self.article.reply
 
-    def _joined(self, field: str) -> tuple[str, ...]:
-        if not self.found:
-            return ()
-        return tuple(line for article in self.advised or (self.article,) for line in getattr(article, field))
+    @property
+    def _answering(self) -> tuple[Article, ...]:
+        return self.advised or (self.article,)
 
 
 def explanation_of(diagnosis: Diagnosis, text: str) -> Explanation:
     """Join a diagnosis with its article. A short text without any error is taken as a search by words."""
-    known = articles()
-    if diagnosis.code is None and len(text) <= _WORDS_LIMIT and (ranked := known.search(text)):
-        diagnosis = Diagnosis(code=ranked[0].code, evidence=(0, len(text)), confidence=Confidence.INFERRED)
-    article = known.for_code(diagnosis.code)
-    if article.code != diagnosis.code:
+    if diagnosis.code is None and len(text) <= _WORDS_LIMIT and (matches := _matches(text)):
+        best = matches[0]
+        code = best.status if best.code != OTHER else None
+        found = Diagnosis(code=code, evidence=(0, len(text)), confidence=Confidence.INFERRED)
+        return replace(_joined(found, best), matches=matches)
+    return _joined(diagnosis, articles().for_code(diagnosis.code, text))
+
+
+def _joined(diagnosis: Diagnosis, article: Article) -> Explanation:
+    if article.code == OTHER:
         diagnosis = replace(diagnosis, confidence=Confidence.CLASS)
     advice = dict.fromkeys((*diagnosis.advice, *(article.advice if diagnosis.code else ())))
+    known = articles()
     return Explanation(diagnosis=diagnosis, article=article, advised=tuple(known.for_code(code) for code in advice))
+
+
+def _matches(text: str) -> tuple[Article, ...]:
+    """What a search finds; nothing unless the best title or alias holds nearly all of the words."""
+    found = articles().search(text)
+    return tuple(found[:_MATCHES]) if found and covers(found[0], text) else ()

@@ -1,7 +1,7 @@
 """Status codes that stand in a text, and what only looks like one.
 
 Not a code: parts of IP addresses (5.1.1.3, 72.5.4.x), program versions (Postfix 4.4.1), dates (4.5.24 10:31),
-a subject that no standard has (4.16.50). `450 4-4.395` is one, mistyped.
+a subject that no standard has (4.16.50). `450 4-4.395` and `550 5,4,316` are codes, mistyped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 _MENTION = re.compile(
     r"(?<![A-Za-z0-9._/@-])"
     r"(?:([245][0-9]{2})(?:[ \t\u00a0]{1,3}|-)(?:[a-z]{1,12}_[a-z]{1,12} )?)?"
-    r"[#(\[]{0,2}([245][.-][0-7]\.(?:0|[1-9][0-9]{0,2}))(?![0-9A-Za-z])(?!\.[0-9xX*#])(?!\s{1,3}[0-9]{1,2}:[0-9]{2})"
+    r"[#(\[]{0,2}([245][.,-][0-7][.,](?:0|[1-9][0-9]{0,2}))(?![0-9A-Za-z])(?!\.[0-9xX*#])(?!\s{1,3}[0-9]{1,2}:[0-9]{2})"
 )
 _VERSION = re.compile(r"(?:version|ver\.?|postfix|exim|sendmail|build|release|openssl|gnutls|esmtp)\s{0,2}$", re.I)
 _BARE = re.compile(
@@ -42,16 +42,17 @@ class Mention(NamedTuple):
 
 def mentions(text: str) -> list[Mention]:
     """The status codes in the text, in order; the first few hundred of them."""
-    if "." not in text:
+    if "." not in text and "," not in text:
         return []
     return [found for match in islice(_MENTION.finditer(text), _MOST) if (found := _mention(match, text)) is not None]
 
 
 def _mention(match: re.Match[str], text: str) -> Mention | None:
     reply, code = match[1], match[2]
-    if reply is None and (code[1] == "-" or _VERSION.search(text[max(0, match.start() - 16) : match.start()])):
+    mistyped = "-" in code or "," in code
+    if reply is None and (mistyped or _VERSION.search(text[max(0, match.start() - 16) : match.start()])):
         return None
-    return Mention(match.start(), match.end(), reply, code.replace("-", "."))
+    return Mention(match.start(), match.end(), reply, code.replace("-", ".").replace(",", "."))
 
 
 def bare_reply(text: str) -> tuple[str, int, int] | None:

@@ -36,6 +36,8 @@ _LOOK_ALIKE = str.maketrans(
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|nbsp|#39|#34);")
 _SLACK_LINK = re.compile(r"<(?:mailto:|https?://)[^<>|\s]{1,400}\|([^<>|]{1,400})>")
 _MESSAGE = re.compile(r"^(?:mime-version|content-type|received|return-path|from|date):[^\n]{1,500}\n", re.I | re.M)
+_QMAIL = re.compile(r"\b(?:deferral|failure): [^\s_]{1,80}_[^\s]{1,2000}")
+"""What qmail logs is one word, with _ for every space."""
 _TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,2000}>")
 
 
@@ -55,6 +57,8 @@ def readable(pasted: str | bytes) -> str:
         text = html.unescape(text)
     if "|" in text:
         text = _SLACK_LINK.sub(r"\1", text)
+    if "_" in text:
+        text = _QMAIL.sub(lambda line: line[0].replace("_", " "), text)
     return text.translate(_LOOK_ALIKE)
 
 

@@ -17,8 +17,8 @@ from knowledge.codes import family_of, is_family
 from knowledge.meanings import Hit, hit
 from knowledge.mentions import Mention, bare_reply, mentions
 
-_WRAPPERS = frozenset({"4.4.0", "4.7.0", "4.4.101", "4.4.395", "4.4.7", "5.4.7", "5.4.300"})
-_PURE_WRAPPERS = frozenset({"4.4.0", "4.4.101", "4.4.395"})
+_WRAPPERS = frozenset({"4.4.0", "4.7.0", "4.4.101", "4.4.395", "4.4.397", "4.4.7", "5.4.7", "5.4.300"})
+_PURE_WRAPPERS = frozenset({"4.4.0", "4.4.101", "4.4.395", "4.4.397"})
 _VAGUE = _WRAPPERS | frozenset(
     {"4.0.0", "5.0.0", "4.3.0", "5.3.0", "4.4.1", "5.4.1", "4.4.2", "5.4.2", "4.4.3", "5.4.3", "4.4.4", "5.4.4"}
     | {"4.1.2", "5.1.2", "4.2.1", "5.4.0", "5.4.310", "5.6.7", "5.7.0", "4.7.3", "5.7.3", "4.7.4", "5.7.4", "4.7.5"}

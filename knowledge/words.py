@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from knowledge.classify import Cause, code_of
+from knowledge.languages import PHRASES
 
 C = Cause
 
@@ -39,6 +40,7 @@ ROWS: tuple[Row, ...] = (
     # How far the conversation came outweighs what was said in it.
     _row(C.SMTP_ERROR, "refused to talk", r"refused to talk to (?:me|us)", firm=True),
     _row(C.SMTP_ERROR, "mail server after", r"remote mail server after (?:initial connection|[eh][he]lo)", firm=True),
+    _row(C.SMTP_ERROR, "greeting failed", r"but greeting failed", firm=True),
     _row(C.STARTTLS_REJECTED, "in reply to starttls", r"in reply to starttls", firm=True),
     _row(C.SMTP_ERROR, "in reply to ehlo|in reply to helo", r"in reply to (?:ehlo|helo)", firm=True),
     _row("5.4.6", "loop|too many hops", r"loops back to myself|mail (?:forwarding )?loop|routing loop|too many hops"),
@@ -108,7 +110,7 @@ ROWS: tuple[Row, ...] = (
         r"|no mx or a|no address(?: record)?s? (?:found|associated)",
     ),
     _row(C.DNS_ERROR, "name server", r"(?:malformed|unexpected|bad) (?:or unexpected )?name server reply"),
-    _row(C.DNS_TIMEOUT, "dns|name server", r"(?:dns|name server)[^\n]{0,60}tim(?:ed|e) ?out"),
+    _row(C.DNS_TIMEOUT, "dns|name server", r"(?:\bdns\b|name server)[^\n]{0,60}tim(?:ed|e) ?out"),
     _row(
         C.NXDOMAIN,
         "not found|nxdomain|nonexistent|non-existent|not known|unknown|not exist|couldn't find any host",
@@ -169,6 +171,8 @@ ROWS: tuple[Row, ...] = (
         r"|0x0?274c|0000274c|\(110\)|errno = 110\b|did not properly respond|operation timed out|: timed out|timedout"
         r"|timed out[^\n]{0,20}connect|connection time-?out|deadline_exceeded|^timed out$",
     ),
+    # The same in other languages, where nothing else survived.
+    *(_row(cause, triggers, pattern) for cause, triggers, pattern in PHRASES),
     # Somehow not connected: the least telling words come last.
     _row("4.4.317", "ssl_connect", r"ssl_connect error", cause=C.TLS_FAILED),
     _row(

@@ -16,8 +16,9 @@ from knowledge.diagnose import Confidence, diagnose, explain
 
 
 def samples() -> list[tuple[str, str | None, str | None, str | None, bool]]:
-    """The blocks of samples.txt: text, code, server, address, expired."""
-    blocks = (Path(__file__).parent / "samples.txt").read_text("utf-8").split("\n\n")[1:]
+    """The blocks of both sample files: text, code, server, address, expired."""
+    files = [Path(__file__).parent / name for name in ("samples.txt", "samples_wild.txt")]
+    blocks = [block for file in files for block in file.read_text("utf-8").split("\n\n")[1:]]
     read = []
     for block in blocks:
         head, _, text = block.partition("\n")

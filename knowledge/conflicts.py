@@ -1,0 +1,63 @@
+"""When two things in one text contradict each other: one sentence that says which, and which to trust."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from knowledge.codes import FAMILY, is_family
+from knowledge.diagnosis import Diagnosis
+from knowledge.errors import ErrorRow, final
+from knowledge.meanings import hit, lowered
+
+
+def conflict(main: Diagnosis, rows: Sequence[ErrorRow]) -> str | None:
+    """The contradiction that matters most in this text, or None."""
+    return _classes(main) or _code_and_words(main) or _two_answers(rows)
+
+
+def _classes(main: Diagnosis) -> str | None:
+    """450 with 5.x, or 550 with 4.x (an expiry is given both ways, so that one is none)."""
+    reply, reported = main.reply or "", main.reported or ""
+    if main.expired or {reply[:1], reported[:1]} != {"4", "5"}:
+        return None
+    says, but = ("try again later", "refused for good") if reply[0] == "4" else ("refused for good", "try again later")
+    return (
+        f"{reply} says {says}, but {reported} says {but}. Mail servers go by the first number, so take it as {says}; "
+        "the second tells the reason."
+    )
+
+
+def _code_and_words(main: Diagnosis) -> str | None:
+    """A family code whose own details tell another fault. 4.4.317 is a collective code, so it fits every detail."""
+    if not is_family(main.code) or main.code in (None, "4.4.317") or main.detail is None or main.reported is None:
+        return None
+    words = hit(lowered(main.detail))
+    if words is None or words.code in (main.code, "4.4.317") or words.code not in FAMILY:
+        return None
+    told = main.detail[words.start : words.end]
+    return (
+        f"The code {main.code} says {FAMILY[main.code].lower()}, but the words beside it ({told!r}) mean "
+        f"{FAMILY[words.code].lower()} ({words.code}). Check that first: the words come from the attempt itself."
+    )
+
+
+def _two_answers(rows: Sequence[ErrorRow]) -> str | None:
+    """A final refusal and a waiting error for the same recipient (or where nobody is named)."""
+    over = [row for row in rows if final(row.diagnosis)]
+    waiting = [row for row in rows if row not in over and not row.diagnosis.expired]
+    pairs = ((one, other) for one in over for other in waiting if _shared(one, other))
+    one, other = next(pairs, (None, None))
+    if one is None or other is None:
+        return None
+    return (
+        f"{one.code} is final, but {other.code} is still tried again, both for {_whom(one)}. They come from different "
+        "attempts or servers; the final one counts, because that copy has gone back."
+    )
+
+
+def _shared(one: ErrorRow, other: ErrorRow) -> bool:
+    return one.diagnosis.recipient == other.diagnosis.recipient and one.recipients < 2 and other.recipients < 2
+
+
+def _whom(row: ErrorRow) -> str:
+    return "the same recipient" if row.diagnosis.recipient else "what seems to be the same message"
