@@ -202,3 +202,49 @@ def test_a_corrupt_database_is_refused_with_exit_3_and_kept(capsys):
 def test_the_installed_command_prints_its_version():
     told = subprocess.run([sys.executable, "-m", "bot", "--version"], capture_output=True, text=True, check=True)
     assert told.stdout.startswith("mfi, version")
+
+
+def test_the_doctor_lists_what_is_wrong_and_fails(monkeypatch, capsys):
+    monkeypatch.setenv("MFI_EGRESS_CHECK", "127.0.0.1:9")
+    monkeypatch.setenv("MFI_NAMESERVERS", "127.0.0.1:9")
+    assert run(["doctor"]) == 1
+    assert "to fix." in capsys.readouterr().out
+    assert run(["doctor", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is False
+    assert {"level", "what", "says", "fix"} == set(document["findings"][0])
+
+
+def test_a_mail_system_that_does_not_answer_is_named_and_fails(monkeypatch, capsys):
+    monkeypatch.setenv("MFI_BACKENDS", "main=lab")
+    monkeypatch.setenv("MFI_MAIN_URL", "http://127.0.0.1:9")
+    assert run(["sync", "--json"]) == 1
+    (outcome,) = json.loads(capsys.readouterr().out)["backends"]
+    assert outcome["backend"] == "main"
+    assert outcome["error"]
+    assert run(["sync"]) == 1
+    assert "main" in capsys.readouterr().out
+    assert run(["sync", "other"]) == 2
+
+
+def test_an_import_reports_bad_rows_with_their_line_and_keeps_the_good_ones(imported, capsys):
+    Path("m.csv").write_text(
+        "date,sender,recipient,status,message id\n"
+        "2026-01-01T00:00:00Z,s@contoso.test,r@onprem.contoso.test,Pending,<1@contoso.test>\n"
+        "someday,s@contoso.test,r@onprem.contoso.test,Pending,<2@contoso.test>\n"
+    )
+    capsys.readouterr()
+    assert run(["import", "messages", "m.csv"]) == 0
+    said = capsys.readouterr().out
+    assert "1 added" in said
+    assert "line 3" in said
+
+
+def test_the_manifest_is_yaml_for_the_slack_site(capsys):
+    assert run(["manifest"]) == 0
+    assert "socket_mode_enabled: true" in capsys.readouterr().out
+
+
+def test_a_demo_database_in_a_missing_directory_is_refused(capsys):
+    assert run(["demo", "--database", "no/such/dir/mfi.db"]) == 2
+    assert "no directory" in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""The bot as a process: when it refuses to start, with which exit code, and that it stops when told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.slack import AppConfig, SandboxSlack
+from bot.sandbox.slack.seed import ADMIN_ONE, ALERTS
+from bot.slack.client import make_client
+from bot.slack.manifest import manifest
+from bot.slack.preflight import TokenRefused, check_tokens
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[SandboxSlack]:
+    async with SandboxSlack(app=AppConfig.from_manifest(manifest())) as server:
+        yield server
+
+
+async def start(slack: SandboxSlack, directory: Path, **changes: str) -> asyncio.subprocess.Process:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MFI_", "SLACK_"))}
+    environ = kept | {
+        "SLACK_API_URL": slack.api_url,
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_APP_TOKEN": slack.app_token,
+        "MFI_ALERT_CHANNEL": ALERTS,
+        "MFI_ADMINS": ADMIN_ONE,
+        "MFI_DATABASE": str(directory / "mfi.db"),
+        **changes,
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "run", env=environ, cwd=directory, stderr=asyncio.subprocess.PIPE
+    )
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
+    _, said = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "says"),
+    [
+        ({"SLACK_BOT_TOKEN": "xoxb-wrong"}, 2, "SLACK_BOT_TOKEN: Slack answers invalid_auth"),
+        ({"SLACK_APP_TOKEN": "xapp-wrong"}, 2, "SLACK_APP_TOKEN: Slack answers"),
+        ({"MFI_BACKENDS": "main=lab"}, 2, "MFI_MAIN_URL is missing"),
+        ({"MFI_BACKENDS": "main=magic"}, 2, "MFI_BACKENDS"),
+    ],
+)
+async def test_a_start_that_cannot_work_ends_at_once_and_says_why(slack, tmp_path, changes, code, says):
+    exit_code, said = await ended(await start(slack, tmp_path, **changes))
+    assert exit_code == code
+    assert says in said
+    assert "Traceback" not in said
+    assert "xoxb-wrong" not in said
+
+
+async def test_a_corrupt_database_ends_the_start_with_3_and_is_kept(slack, tmp_path):
+    (tmp_path / "mfi.db").write_bytes(b"no database" * 500)
+    exit_code, said = await ended(await start(slack, tmp_path))
+    assert exit_code == 3
+    assert "nothing was deleted" in said
+    assert (tmp_path / "mfi.db").read_bytes() == b"no database" * 500
+
+
+async def test_it_runs_and_stops_cleanly_when_told(slack, tmp_path):
+    process = await start(slack, tmp_path)
+    await slack.wait_for(lambda: slack.connected, 15)
+    (answer,) = await slack.command(ADMIN_ONE, ALERTS, "/mfi status")
+    assert "no open incident" in answer.visible
+    process.send_signal(signal.SIGTERM)
+    exit_code, said = await ended(process)
+    assert exit_code == 0
+    assert "Traceback" not in said
+    assert slack.bot_token not in said
+    assert slack.app_token not in said
+
+
+async def test_good_tokens_pass_the_check(slack):
+    await check_tokens(make_client(slack.bot_token, slack.api_url), slack.app_token)
+
+
+async def test_a_slack_that_is_away_or_confused_does_not_fail_the_check(slack):
+    slack.faults.html("auth.test")
+    slack.faults.error("internal_error", "apps.connections.open")
+    await check_tokens(make_client(slack.bot_token, slack.api_url), slack.app_token)
+    await slack.down()
+    await check_tokens(make_client(slack.bot_token, slack.api_url), slack.app_token)
+
+
+async def test_a_refused_token_is_named(slack):
+    with pytest.raises(TokenRefused, match="SLACK_BOT_TOKEN"):
+        await check_tokens(make_client("xoxb-wrong", slack.api_url), slack.app_token)
+    with pytest.raises(TokenRefused, match="SLACK_APP_TOKEN"):
+        await check_tokens(make_client(slack.bot_token, slack.api_url), "xapp-wrong")
