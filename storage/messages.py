@@ -175,7 +175,8 @@ def samples(db: Database, connector_id: int, since: datetime) -> list[tuple[date
 def expire(db: Database, before: datetime) -> int:
     """End what still counts as queued although its time was up before then: nobody reads its source any more."""
     ended = db.execute(
-        "UPDATE queued_messages SET status = 'expired', ended_at = expires_at WHERE status = 'queued' AND expires_at < ?",
+        """UPDATE queued_messages SET status = 'expired', ended_at = expires_at
+            WHERE status = 'queued' AND expires_at < ?""",
         [to_ms(before)],
     )
     return ended.rowcount
