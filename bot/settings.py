@@ -243,6 +243,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("MFI_CA_FILE", "ca_file", _file, "", "PEM file of private authorities to trust besides the system's."),
     Setting(
+        "MFI_CRL_FILE",
+        "crl_file",
+        _file,
+        "",
+        "File of revocation lists (CRLs); a certificate listed there counts as revoked.",
+    ),
+    Setting(
         "MFI_EGRESS_CHECK",
         "egress_check",
         _host_ports,
@@ -280,6 +287,7 @@ class Settings:
     smtp_port: int
     nameservers: tuple[tuple[str, int], ...] | None
     ca_file: Path | None
+    crl_file: Path | None
     egress_check: tuple[tuple[str, int], ...] | None
     open_after: int
     resolve_after: int

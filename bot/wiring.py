@@ -46,6 +46,7 @@ def make_prober(settings: Settings) -> Prober:
         return Prober(
             nameservers=settings.nameservers or (),
             ca_file=settings.ca_file,
+            crl_file=settings.crl_file,
             allow=AddressPolicy.parse(settings.probe_allow or ()),
         )
     except NoTrustStore as error:

@@ -48,6 +48,11 @@ class Named:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="PEM file of authorities to trust as well.",
 )
+@click.option(
+    "--crl-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File of revocation lists: a certificate listed there counts as revoked.",
+)
 @click.option("--nameserver", "nameservers", multiple=True, metavar="IP[:PORT]", help="Ask this name server.")
 @click.option("--timeout", type=click.FloatRange(0.1, 600), help="Seconds for the whole probe.  [default: 30]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -95,6 +100,7 @@ async def _probe_host(
     tls: str,
     tls_domain: str | None,
     ca_file: Path | None,
+    crl_file: Path | None,
     nameservers: tuple[str, ...],
     timeout: float | None,
 ) -> ProbeResult:
@@ -104,8 +110,14 @@ async def _probe_host(
     from storage.records import TlsSetting
 
     asked = tuple(server for text in nameservers for server in parse_nameserver(text))
-    servers, trusted = asked or settings.nameservers or (), ca_file or settings.ca_file
-    prober = _usable(lambda: Prober(nameservers=servers, ca_file=trusted, allow=None))
+    prober = _usable(
+        lambda: Prober(
+            nameservers=asked or settings.nameservers or (),
+            ca_file=ca_file or settings.ca_file,
+            crl_file=crl_file or settings.crl_file,
+            allow=None,
+        )
+    )
     request = ProbeRequest(
         hosts=hosts,
         mx_domain=mx_domain,

@@ -14,10 +14,10 @@ from datetime import datetime
 
 from bot.core.probe_result import TlsFacts
 from bot.probes import tls
-from bot.probes.certificate import Wanted, judge_chain
+from bot.probes.certificate import Wanted
 from bot.probes.deadline import Deadline
+from bot.probes.judging import Judge
 from bot.probes.reply import Reply, ReplyParser, capabilities, sanitise
-from bot.probes.truststore import TrustStore
 from bot.probes.wire import Wire
 from knowledge.classify import Cause, Fault, Stage
 from storage.records import TlsSetting
@@ -74,14 +74,14 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What the conversation is held to: who we are, what the connector demands, by whom certificates are trusted."""
+    """What the conversation is held to: who we are, what the connector demands, who judges certificates."""
 
     helo_name: str
     setting: TlsSetting
     sni: str | None
     wanted: Wanted
     context: ssl.SSLContext
-    trust: TrustStore
+    judge: Judge
     now: datetime
 
 
@@ -181,7 +181,7 @@ class Dialogue:
 
     def _judge(self, session: ssl.SSLObject) -> None:
         """Note every fault of the certificate, and what it says."""
-        view = judge_chain(tls.chain_of(session), self._terms.wanted, self._terms.trust, self._terms.now)
+        view = self._terms.judge.judge(tls.chain_of(session), self._terms.wanted, self._terms.now)
         self._found.faults += view.faults
         cipher = session.cipher()
         wrong = [f.detail for f in view.faults if f.cause not in (Cause.EXPIRING_SOON, Cause.CN_ONLY)]

@@ -10,21 +10,23 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
 import dns.name
-import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
-from dns import asyncquery
 from dns.rdtypes.ANY.MX import MX
+from dns.rdtypes.ANY.SOA import SOA
 
 from bot.core.targets import HostName, parse_host
+from bot.probes.answers import Absence, Answer, AnswerCache
+from bot.probes.exchange import Server, Unresolved, ask, why
 from bot.probes.reply import sanitise
-from knowledge.classify import Cause, Fault, Stage
+from knowledge.classify import Cause
+
+__all__ = ["Exchanger", "Resolver", "Unresolved", "checked"]
 
 LIFETIME = 5.0
 ATTEMPT = 1.0
@@ -36,23 +38,6 @@ ADDRESSES = 8
 EXCHANGERS = 10
 CHAIN = 8
 """CNAMEs that are followed with questions of our own."""
-
-_BOGUS = range(6, 13)
-_RCODES = {dns.rcode.SERVFAIL: Cause.SERVFAIL, dns.rcode.REFUSED: Cause.DNS_REFUSED}
-
-Server = tuple[str, int]
-
-
-class Unresolved(Exception):
-    """A lookup failed; `cause` says how, the text in which words."""
-
-    def __init__(self, cause: Cause, detail: str) -> None:
-        super().__init__(detail)
-        self.cause = cause
-
-    def fault(self) -> Fault:
-        """As a finding of a probe."""
-        return Fault(self.cause, Stage.DNS, sanitise(str(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +53,7 @@ class Resolver:
 
     def __init__(self, nameservers: Sequence[Server] = ()) -> None:
         self._servers = tuple(nameservers) or _system_servers()
+        self._cache = AnswerCache()
 
     async def addresses(self, name: str, lifetime: float = LIFETIME) -> list[str]:
         """The IPv4 and IPv6 addresses of a checked host name, IPv4 first. Raises Unresolved."""
@@ -92,26 +78,42 @@ class Resolver:
         """The MX hosts of a domain in the order in which mail tries them; none if it has no MX (then its own address
         counts). Raises Unresolved: a null MX, too, and any failure of the question, which never falls back."""
         try:
-            records = await self._records(domain, "MX", lifetime)
+            answer = await self.lookup(domain, "MX", lifetime)
         except Unresolved as error:
             if error.cause is Cause.NODATA:
                 return []
             raise
-        found = [(r.preference, r.exchange.to_text(omit_final_dot=True)) for r in records if isinstance(r, MX)]
-        if any(name in ("", ".", "@") for _, name in found):
+        found = [(r.preference, r.exchange.to_text(omit_final_dot=True)) for r in answer.records if isinstance(r, MX)]
+        named = [pair for pair in found if pair[1] not in ("", ".", "@")]
+        if not named:
             raise Unresolved(Cause.NULL_MX, f"{domain} says that it accepts no mail (null MX)")
-        return [Exchanger(*pair) for pair in sorted(found)[:EXCHANGERS]]
+        return [Exchanger(*pair) for pair in sorted(named)[:EXCHANGERS]]
+
+    async def lookup(self, name: str, kind: str, lifetime: float = LIFETIME) -> Answer:
+        """The records of one type behind a name, its CNAMEs followed, from memory while they are fresh.
+
+        Raises Unresolved, also if there are none.
+        """
+        now = asyncio.get_running_loop().time()
+        found = self._cache.get((name, kind), now)
+        if found is None:
+            found = await self._find(name, kind, now + lifetime)
+            self._cache.put((name, kind), found, now)
+        if isinstance(found, Absence):
+            raise Unresolved(found.cause, found.detail)
+        return found
 
     async def _texts(self, name: str, kind: str, lifetime: float) -> list[str]:
         """The records as text."""
-        return [r.to_text() for r in await self._records(name, kind, lifetime)]
+        return [r.to_text() for r in (await self.lookup(name, kind, lifetime)).records]
 
-    async def _records(self, name: str, kind: str, lifetime: float) -> list[dns.rdata.Rdata]:
-        """The records of one kind behind a name, its CNAMEs followed. Raises Unresolved."""
-        end = asyncio.get_running_loop().time() + lifetime
+    async def _find(self, name: str, kind: str, end: float) -> Answer | Absence:
+        """What the name servers say, CNAMEs followed. Raises Unresolved if they can't say."""
         seen = {(current := dns.name.from_text(name))}
+        secure = True
         for _ in range(CHAIN):
             answer = await self._ask(current, dns.rdatatype.from_text(kind), end)
+            secure = secure and bool(answer.flags & dns.flags.AD)
             try:
                 chain = answer.resolve_chaining()
             except dns.exception.DNSException as error:
@@ -119,9 +121,9 @@ class Resolver:
                 cause = Cause.CNAME_LOOP if looped else Cause.DNS_ERROR
                 raise Unresolved(cause, f"{name}: {error}") from None
             if chain.answer is not None:
-                return list(chain.answer)
+                return Answer(tuple(chain.answer), secure, chain.minimum_ttl)
             if not chain.cnames or answer.rcode() == dns.rcode.NXDOMAIN:
-                raise _absent(name, kind, answer, chain.canonical_name if chain.cnames else None)
+                return _absent(name, kind, answer, chain.canonical_name if chain.cnames else None, secure)
             current = chain.canonical_name
             if current in seen:
                 break
@@ -138,11 +140,11 @@ class Resolver:
             for server in tuple(servers):
                 try:
                     async with asyncio.timeout(min(patience, left)):
-                        return await _exchange(name, kind, server, min(patience, left))
+                        return await ask(name, kind, server, min(patience, left))
                 except (TimeoutError, dns.exception.Timeout):
                     failures.append(Unresolved(Cause.DNS_TIMEOUT, f"{name.to_text(True)}: {server[0]} did not answer"))
                 except Unresolved as error:
-                    failures.append(error)
+                    failures.append(await why(error, name, kind, server, end - clock()))
                     servers.remove(server)
                 if (left := end - clock()) <= 0:
                     break
@@ -150,58 +152,14 @@ class Resolver:
         raise _telling(failures[1:] or failures)
 
 
-async def _exchange(
-    name: dns.name.Name, kind: dns.rdatatype.RdataType, server: Server, seconds: float
-) -> dns.message.QueryMessage:
-    """Ask one server once: by UDP, by TCP if the answer was cut, without EDNS if it can't do EDNS."""
-    query = dns.message.make_query(name, kind, use_edns=0, payload=1232)
-    answer = await _transfer(query, server, seconds)
-    if answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP) and query.edns >= 0:
-        answer = await _transfer(dns.message.make_query(name, kind, use_edns=False), server, seconds)
-    if answer.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        return answer
-    raise _rejected(name, server, answer)
-
-
-async def _transfer(query: dns.message.QueryMessage, server: Server, seconds: float) -> dns.message.QueryMessage:
-    """One question, one answer. Raises Unresolved for garbage, TimeoutError or dns.exception.Timeout for silence."""
-    where, port = server
-    try:
-        answer, _ = await asyncquery.udp_with_fallback(query, where, seconds, port, ignore_unexpected=True)
-    except dns.exception.Timeout:
-        raise
-    except (dns.exception.DNSException, EOFError, OSError, ValueError, NotImplementedError) as error:
-        raise Unresolved(Cause.DNS_ERROR, f"{where}: {_words(error)}") from None
-    assert isinstance(answer, dns.message.QueryMessage)
-    return answer
-
-
-def _words(error: BaseException) -> str:
-    """What went wrong with an exchange, in few words."""
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return f"unusable answer ({type(error).__name__})"
-
-
-def _rejected(name: dns.name.Name, server: Server, answer: dns.message.QueryMessage) -> Unresolved:
-    """An rcode that is no answer; SERVFAIL with an extended error of the DNSSEC kind is bogus."""
-    rcode = answer.rcode()
-    text = f"{name.to_text(True)}: {server[0]} answered {dns.rcode.to_text(rcode)}"
-    extended = [e for e in answer.options if isinstance(e, dns.edns.EDEOption)]
-    if rcode == dns.rcode.SERVFAIL and any(e.code in _BOGUS for e in extended):
-        return Unresolved(Cause.BOGUS, f"{text}: DNSSEC validation failed")
-    return Unresolved(_RCODES.get(rcode, Cause.DNS_ERROR), text)
-
-
-def _absent(name: str, kind: str, answer: dns.message.QueryMessage, via: dns.name.Name | None) -> Unresolved:
-    """No record: the name does not exist, has none of this kind, or the server has no business with it (lame)."""
+def _absent(name: str, kind: str, answer: dns.message.QueryMessage, via: dns.name.Name | None, secure: bool) -> Absence:
+    """No record: the name does not exist, or has none of this kind."""
     where = f"{name} (a CNAME to {via.to_text(True)})" if via else name
+    soas = [(rrset.ttl, r.minimum) for rrset in answer.authority for r in rrset if isinstance(r, SOA)]
+    ttl = min(soas[0]) if soas else 0
     if answer.rcode() == dns.rcode.NXDOMAIN:
-        return Unresolved(Cause.NXDOMAIN, f"{where} does not exist")
-    referral = any(r.rdtype == dns.rdatatype.NS for r in answer.authority)
-    if referral and not answer.flags & (dns.flags.AA | dns.flags.RA):
-        return Unresolved(Cause.LAME, f"{where}: the name server only refers to others")
-    return Unresolved(Cause.NODATA, f"{where} has no {kind} record")
+        return Absence(Cause.NXDOMAIN, f"{where} does not exist", secure, ttl)
+    return Absence(Cause.NODATA, f"{where} has no {kind} record", secure, ttl)
 
 
 _TELLING = (

@@ -19,12 +19,13 @@ from weakref import WeakValueDictionary
 from bot.core.clock import Clock
 from bot.core.probe_result import ProbeResult, TargetResult, judged, overall
 from bot.core.targets import AddressPolicy, HostName, parse_host
-from bot.probes import tls, truststore
+from bot.probes import revocation, tls, truststore
 from bot.probes.addressing import Addressing, Dial, Found
 from bot.probes.certificate import Wanted
 from bot.probes.connecting import connect, ipv6_here
 from bot.probes.deadline import Deadline
 from bot.probes.dialogue import Broken, Dialogue, Findings, Terms
+from bot.probes.judging import Judge
 from bot.probes.request import ProbeRequest, request_for
 from bot.probes.resolver import Resolver
 from bot.probes.wire import Wire
@@ -44,7 +45,8 @@ Progress = Callable[[str], None]
 class Prober:
     """Probes next hops. One for the whole program: it holds the TLS context and who is being talked to.
 
-    `allow` None: may dial anything (the machine's own user asked). Raises NoTrustStore if `ca_file` is unusable.
+    `allow` None: may dial anything (the machine's own user asked). Raises NoTrustStore if `ca_file` or
+    `crl_file` is unusable.
     """
 
     def __init__(
@@ -52,12 +54,13 @@ class Prober:
         *,
         nameservers: Sequence[tuple[str, int]] = (),
         ca_file: Path | None = None,
+        crl_file: Path | None = None,
         allow: AddressPolicy | None = None,
         helo_name: str | None = None,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._resolver = Resolver(nameservers)
-        self._trust = truststore.load(ca_file)
+        self._judge = Judge(truststore.load(ca_file), revocation.load(crl_file))
         self._allow = allow
         self._helo = helo_name or _own_name()
         self._clock = clock
@@ -153,7 +156,7 @@ class Prober:
             sni=_host_name(wanted or "") or _host_name(dial.host),
             wanted=Wanted(wanted),
             context=self._context,
-            trust=self._trust,
+            judge=self._judge,
             now=self._clock(),
         )
 

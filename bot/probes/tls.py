@@ -6,6 +6,7 @@ impostor; every failure becomes a cause.
 
 from __future__ import annotations
 
+import _ssl
 import asyncio
 import ssl
 from collections.abc import Sequence
@@ -89,7 +90,7 @@ def chain_of(session: ssl.SSLObject) -> Sequence[bytes]:
         return [bytes(der) for der in public()]
     # Before Python 3.13 it is only one level down.
     inner: Any = getattr(session, "_sslobj")  # noqa: B009
-    return [ssl.PEM_cert_to_DER_cert(c.public_bytes()) for c in inner.get_unverified_chain() or ()]
+    return [c.public_bytes(_ssl.ENCODING_DER) for c in inner.get_unverified_chain() or ()]
 
 
 def cause_of(error: BaseException) -> tuple[Cause, str]:
@@ -108,7 +109,7 @@ def _of_reason(reason: str, *, late: bool) -> tuple[Cause, str]:
     """OpenSSL's own word for what went wrong, sorted. `late`: after the server had sent its certificate."""
     words = sanitise(reason.lower().replace("_", " ")) or "TLS handshake failed"
     if reason in VERSION_REASONS:
-        return Cause.TLS_VERSION, words
+        return Cause.TLS_VERSION, f"{words}: the server speaks nothing newer than TLS 1.1"
     if "CERTIFICATE_REQUIRED" in reason or (late and reason in CLIENT_REASONS):
         return Cause.CLIENT_CERTIFICATE_WANTED, words
     if "ALERT" in reason:

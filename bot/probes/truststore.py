@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import warnings
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +40,11 @@ class TrustStore:
 
     def __contains__(self, certificate: x509.Certificate) -> bool:
         return certificate in self._by_subject.get(certificate.subject.public_bytes(), [])
+
+    @cached_property
+    def expiries(self) -> tuple[datetime, ...]:
+        """When the anchors expire."""
+        return tuple({a.not_valid_after_utc for group in self._by_subject.values() for a in group})
 
     @cached_property
     def organisations(self) -> frozenset[str]:

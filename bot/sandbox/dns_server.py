@@ -15,6 +15,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self, cast
 
+import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
@@ -25,7 +26,6 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-TTL = 30
 CHAIN = 10
 PLAIN_SIZE = 512
 TCP_IDLE = 10.0
@@ -42,6 +42,12 @@ class DnsFault(StrEnum):
     GARBAGE = "garbage"
     WRONG_ID = "wrong_id"
     LAME = "lame"
+    BOGUS = "bogus"
+    """SERVFAIL as long as signatures are checked; the answer is there with checking disabled (CD)."""
+    BOGUS_EDE = "bogus_ede"
+    """The same, and the extended error says why."""
+    UNREACHED = "unreached"
+    """SERVFAIL whatever is asked for; the extended error says that no server of the domain answers."""
     TRUNCATED = "truncated"
     """Cut by UDP, whole by TCP."""
     TRUNCATED_ONLY = "truncated_only"
@@ -53,6 +59,13 @@ _RCODES = {
     DnsFault.REFUSED: dns.rcode.REFUSED,
     DnsFault.NOTIMP: dns.rcode.NOTIMP,
     DnsFault.FORMERR: dns.rcode.FORMERR,
+    DnsFault.BOGUS: dns.rcode.SERVFAIL,
+    DnsFault.BOGUS_EDE: dns.rcode.SERVFAIL,
+    DnsFault.UNREACHED: dns.rcode.SERVFAIL,
+}
+_EXTENDED = {
+    DnsFault.BOGUS_EDE: dns.edns.EDEOption(dns.edns.EDECode.SIGNATURE_EXPIRED, "signature of the A record expired"),
+    DnsFault.UNREACHED: dns.edns.EDEOption(dns.edns.EDECode.NO_REACHABLE_AUTHORITY, "no server of the zone answers"),
 }
 
 
@@ -60,12 +73,16 @@ _RCODES = {
 class Node:
     """One name: its records by type as text (`{"MX": ("10 a.test.",)}`), and how asking for it fails.
 
-    `only`: the fault strikes only questions of these types.
+    `only`: the fault strikes only questions of these types. `secure`: answers bear the AD flag, as from a resolver that
+    validated them. `ttl` 0: nobody keeps the answer, so that changes show at once. `delay`: seconds before each answer.
     """
 
     records: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fault: DnsFault | None = None
     only: frozenset[str] = frozenset()
+    secure: bool = False
+    ttl: int = 0
+    delay: float = 0.0
 
     def failing(self, kind: str) -> DnsFault | None:
         """The fault that a question of this type meets."""
@@ -133,6 +150,15 @@ class DnsServer:
         else:
             self.zone[name.casefold()] = node
 
+    def delay(self, wire: bytes) -> float:
+        """Seconds that this question has to wait for its reply."""
+        try:
+            question = dns.message.from_wire(wire, question_only=True).question
+        except (dns.exception.DNSException, ValueError):
+            return 0.0
+        node = self.zone.get(question[0].name.to_text(omit_final_dot=True).casefold()) if question else None
+        return node.delay if node else 0.0
+
     def answer(self, wire: bytes, *, tcp: bool) -> bytes | None:
         """The reply to one packet; None for silence."""
         try:
@@ -157,6 +183,8 @@ class DnsServer:
         self.queries.append((name, kind))
         node = self.zone.get(name)
         fault = node.failing(kind) if node else None
+        if fault in (DnsFault.BOGUS, DnsFault.BOGUS_EDE) and query.flags & dns.flags.CD:
+            fault = None
         if fault is DnsFault.SILENT or (fault is DnsFault.TRUNCATED_ONLY and tcp):
             return None
         if fault is DnsFault.GARBAGE:
@@ -167,6 +195,8 @@ class DnsServer:
             return _referral(reply)
         if fault in _RCODES:
             reply.set_rcode(_RCODES[fault])
+            if fault in _EXTENDED and query.edns >= 0:
+                reply.use_edns(0, options=[_EXTENDED[fault]])
         elif fault in (DnsFault.TRUNCATED, DnsFault.TRUNCATED_ONLY) and not tcp:
             reply.flags |= dns.flags.TC
         else:
@@ -175,22 +205,28 @@ class DnsServer:
 
     def _fill(self, reply: dns.message.Message, name: str, kind: str) -> None:
         """Records, following CNAMEs inside the zone; or the proof that there are none."""
+        reply.flags |= dns.flags.AD
         for _ in range(CHAIN):
             node = self.zone.get(name)
             if node is None:
                 reply.set_rcode(dns.rcode.NXDOMAIN)
                 break
+            if not node.secure:
+                reply.flags &= ~dns.flags.AD
             if kind in node.records:
-                reply.answer.append(_rrset(name, kind, node.records[kind]))
+                reply.answer.append(_rrset(name, kind, node.records[kind], node.ttl))
                 return
             if "CNAME" not in node.records:
                 break
-            reply.answer.append(_rrset(name, "CNAME", node.records["CNAME"]))
+            reply.answer.append(_rrset(name, "CNAME", node.records["CNAME"], node.ttl))
             name = node.records["CNAME"][0].rstrip(".").casefold()
             if any(r.name == dns.name.from_text(name) for r in reply.answer):
                 return
-        soa = "ns.mail.test. hostmaster.mail.test. 1 3600 600 86400 30"
-        reply.authority.append(_rrset(name.rpartition(".")[2] or ".", "SOA", (soa,)))
+        node = self.zone.get(name)
+        if node is None or not node.secure:
+            reply.flags &= ~dns.flags.AD
+        soa = f"ns.mail.test. hostmaster.mail.test. 1 3600 600 86400 {node.ttl if node else 0}"
+        reply.authority.append(_rrset(name.rpartition(".")[2] or ".", "SOA", (soa,), node.ttl if node else 0))
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A TCP client."""
@@ -204,7 +240,9 @@ class DnsServer:
             async with asyncio.timeout(TCP_IDLE):
                 while True:
                     (length,) = struct.unpack("!H", await reader.readexactly(2))
-                    reply = self.answer(await reader.readexactly(length), tcp=True)
+                    wire = await reader.readexactly(length)
+                    await asyncio.sleep(self.delay(wire))
+                    reply = self.answer(wire, tcp=True)
                     if reply is None:
                         return
                     writer.write(struct.pack("!H", len(reply)) + reply)
@@ -226,21 +264,29 @@ class _Udp(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        delay = self._server.delay(data)
+        if delay:
+            asyncio.get_running_loop().call_later(delay, self._reply, data, addr)
+        else:
+            self._reply(data, addr)
+
+    def _reply(self, data: bytes, addr: tuple[str, int]) -> None:
+        """Answer now."""
         reply = self._server.answer(data, tcp=False)
-        if reply is not None and self._transport is not None:
+        if reply is not None and self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(reply, addr)
 
 
-def _rrset(name: str, kind: str, texts: tuple[str, ...]) -> dns.rrset.RRset:
+def _rrset(name: str, kind: str, texts: tuple[str, ...], ttl: int) -> dns.rrset.RRset:
     """Records as the library wants them."""
     owner = dns.name.from_text(name)
-    return dns.rrset.from_text_list(owner, TTL, dns.rdataclass.IN, dns.rdatatype.from_text(kind), list(texts))
+    return dns.rrset.from_text_list(owner, ttl, dns.rdataclass.IN, dns.rdatatype.from_text(kind), list(texts))
 
 
 def _referral(reply: dns.message.Message) -> bytes:
     """An answer of a server that has no business with the name: ask the root."""
     reply.flags &= ~(dns.flags.RA | dns.flags.AA)
-    reply.authority.append(_rrset(".", "NS", ("a.root-servers.net.",)))
+    reply.authority.append(_rrset(".", "NS", ("a.root-servers.net.",), 0))
     return reply.to_wire()
 
 

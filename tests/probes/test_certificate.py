@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -14,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.probes.certificate import Wanted, judge_chain, matches
-from bot.probes.truststore import TrustStore
+from bot.probes.judging import Judge
+from bot.probes.revocation import Revocations, load
+from bot.probes.truststore import NoTrustStore, TrustStore
 from knowledge.classify import Cause
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -93,6 +96,89 @@ TRUST = TrustStore([ROOT.certificate])
 def causes(*chain: Made, wanted: str | None = "mail.test", trust: TrustStore = TRUST, now: datetime = NOW) -> list[str]:
     view = judge_chain([c.der for c in chain], Wanted(wanted), trust, now)
     return [f.cause for f in view.faults]
+
+
+def crl(
+    issuer: Made, *revoked: Made, signer: Made | None = None, reason: bool = True
+) -> x509.CertificateRevocationList:
+    """A list of this issuer that names these certificates."""
+    builder = x509.CertificateRevocationListBuilder(issuer.certificate.subject, NOW - YEAR, NOW - timedelta(days=1))
+    for each in revoked:
+        entry = x509.RevokedCertificateBuilder(each.certificate.serial_number, NOW - timedelta(days=3))
+        if reason:
+            entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.key_compromise), critical=False)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder.sign((signer or issuer).key, hashes.SHA256())
+
+
+def test_a_revoked_certificate_is_told_with_date_and_reason() -> None:
+    bad = leaf(MIDDLE)
+    view = judge_chain([bad.der, MIDDLE.der], Wanted(None), TRUST, NOW, Revocations([crl(MIDDLE, bad)]))
+    assert [f.cause for f in view.faults] == [Cause.CERT_REVOKED]
+    assert view.faults[0].detail == "CN=mail.test was revoked on 2026-05-29 00:00 UTC (key compromise)"
+
+
+def test_an_intermediate_can_be_revoked_too_and_a_list_needs_its_issuers_signature() -> None:
+    good = leaf(MIDDLE)
+    chain = [good.der, MIDDLE.der]
+    for lists, found in [
+        ([crl(ROOT, MIDDLE, reason=False)], [Cause.CERT_REVOKED]),
+        ([crl(MIDDLE, good, signer=ROOT)], []),
+        ([crl(MIDDLE, leaf(MIDDLE))], []),
+        ([crl(ROOT, good)], []),
+    ]:
+        view = judge_chain(chain, Wanted(None), TRUST, NOW, Revocations(lists))
+        assert [f.cause for f in view.faults] == found
+
+
+def test_without_the_issuers_certificate_the_list_is_believed() -> None:
+    bad = leaf(MIDDLE)
+    view = judge_chain([bad.der], Wanted(None), TRUST, NOW, Revocations([crl(MIDDLE, bad)]))
+    assert [f.cause for f in view.faults] == [Cause.CERT_REVOKED, Cause.CERT_UNTRUSTED]
+
+
+@pytest.mark.parametrize("pem", [True, False])
+def test_revocation_lists_are_read_from_pem_and_der(tmp_path: Path, pem: bool) -> None:
+    bad, path = leaf(MIDDLE), tmp_path / "revoked.crl"
+    lists = [crl(ROOT), crl(MIDDLE, bad)] if pem else [crl(MIDDLE, bad)]
+    encoding = serialization.Encoding.PEM if pem else serialization.Encoding.DER
+    path.write_bytes(b"".join(each.public_bytes(encoding) for each in lists))
+    assert load(path).of(bad.certificate, MIDDLE.certificate)
+    assert load(None).of(bad.certificate, None) is None
+
+
+def test_an_unusable_revocation_file_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(NoTrustStore, match="cannot read the CRL file"):
+        load(tmp_path / "absent.crl")
+    (tmp_path / "no.crl").write_text("nothing here")
+    with pytest.raises(NoTrustStore, match="no revocation list in PEM form"):
+        load(tmp_path / "no.crl")
+
+
+def test_a_judge_remembers_a_chain_until_a_date_passes() -> None:
+    end = leaf(MIDDLE, until=NOW + timedelta(days=40))
+    chain, judge = [end.der, MIDDLE.der], Judge(TRUST, Revocations())
+    first = judge.judge(chain, Wanted(None), NOW)
+    assert judge.judge(chain, Wanted(None), NOW) is first
+    later = judge.judge(chain, Wanted(None), NOW + timedelta(days=9))
+    assert (first.days_left, later.days_left, later.faults) == (40, 31, ())
+    causes_at = {n: judge.judge(chain, Wanted(None), NOW + timedelta(days=n)).faults for n in (11, 41, 9)}
+    assert [[f.cause for f in faults] for faults in causes_at.values()] == [
+        [Cause.EXPIRING_SOON],
+        [Cause.CERT_EXPIRED],
+        [],
+    ]
+    assert [f.cause for f in judge.judge(chain, Wanted("x.test"), NOW).faults] == [Cause.CERT_NAME]
+
+
+def test_what_a_judge_remembers_is_bounded() -> None:
+    judge = Judge(TRUST, Revocations(), chains=2)
+    for n in range(4):
+        judge.judge([leaf(ROOT).der], Wanted(f"{n}.test"), NOW)
+    judge.judge([leaf(ROOT).der, *[MIDDLE.der] * 60], Wanted(None), NOW)
+    assert len(judge._known) == 2
+    never = judge.judge([b"junk"], Wanted(None), NOW)
+    assert never.at(NOW + YEAR) is never
 
 
 def test_a_good_chain_has_no_fault() -> None:

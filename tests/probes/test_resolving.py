@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import dns.edns
+import dns.flags
 import dns.message
 import dns.rcode
 import pytest
 
+from bot.probes.answers import Answer, AnswerCache
 from bot.probes.resolver import Exchanger, Resolver, Unresolved
 from bot.sandbox.dns_server import DnsFault, DnsServer, Node
 from knowledge.classify import Cause
@@ -55,6 +57,9 @@ async def test_a_broken_half_beside_a_good_one_is_no_failure(fault: DnsFault, ki
         (Node(fault=DnsFault.GARBAGE), Cause.DNS_ERROR),
         (Node(fault=DnsFault.WRONG_ID), Cause.DNS_ERROR),
         (Node(fault=DnsFault.LAME), Cause.LAME),
+        (Node(fault=DnsFault.BOGUS), Cause.BOGUS),
+        (Node(fault=DnsFault.BOGUS_EDE), Cause.BOGUS),
+        (Node(fault=DnsFault.UNREACHED), Cause.SERVFAIL),
         (Node(fault=DnsFault.SILENT), Cause.DNS_TIMEOUT),
         (Node(fault=DnsFault.TRUNCATED_ONLY), Cause.DNS_ERROR),
         (Node({"CNAME": ("name.test.",)}), Cause.CNAME_LOOP),
@@ -68,6 +73,108 @@ async def test_each_failure_has_its_cause_and_its_end(node: Node | None, cause: 
             await resolver.addresses("name.test", 0.6)
         assert failed.value.cause is cause
         assert time.monotonic() - started < 0.8
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (DnsFault.BOGUS, "answered SERVFAIL, but not with checking disabled: DNSSEC validation fails"),
+        (DnsFault.BOGUS_EDE, "SERVFAIL (EDE 7 signature of the A record expired): DNSSEC validation fails"),
+        (DnsFault.UNREACHED, "SERVFAIL (EDE 22 no server of the zone answers)"),
+    ],
+)
+async def test_a_servfail_is_looked_into(fault: DnsFault, words: str) -> None:
+    async with serving(name=Node({"A": ("192.0.2.1",)}, fault)) as (resolver, _):
+        with pytest.raises(Unresolved) as failed:
+            await resolver.lookup("name.test", "A")
+    assert str(failed.value).endswith(words)
+
+
+async def test_a_servfail_that_passes_is_not_bogus() -> None:
+    asked = 0
+
+    def reply(query: dns.message.Message) -> dns.message.Message:
+        nonlocal asked
+        asked += 1
+        answer = dns.message.make_response(query)
+        answer.set_rcode(dns.rcode.SERVFAIL if asked == 1 else dns.rcode.NXDOMAIN)
+        return answer
+
+    async with scripted(reply) as resolver:
+        with pytest.raises(Unresolved) as failed:
+            await resolver.lookup("name.test", "A")
+    assert failed.value.cause is Cause.SERVFAIL
+
+
+@pytest.mark.parametrize(
+    ("flags", "authority", "cause"),
+    [
+        (0, None, Cause.LAME),
+        (dns.flags.RA, None, Cause.NODATA),
+        (dns.flags.AA, None, Cause.NODATA),
+        (0, "SOA", Cause.NODATA),
+        (dns.flags.RA, "SOA", Cause.NODATA),
+        (dns.flags.RA, "NS", Cause.LAME),
+        (dns.flags.AA, "NS", Cause.NODATA),
+    ],
+)
+async def test_an_empty_answer_is_nodata_or_lame(flags: int, authority: str | None, cause: Cause) -> None:
+    records = {"SOA": "ns.test. host.test. 1 2 3 4 5", "NS": "a.root-servers.net."}
+
+    def reply(query: dns.message.Message) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        answer.flags = (answer.flags & ~(dns.flags.RA | dns.flags.AA)) | flags
+        if authority:
+            answer.authority.append(dns.rrset.from_text("test.", 1, "IN", authority, records[authority]))
+        return answer
+
+    async with scripted(reply) as resolver:
+        with pytest.raises(Unresolved) as failed:
+            await resolver.lookup("name.test", "TLSA")
+    assert failed.value.cause is cause
+
+
+async def test_a_lame_server_is_passed_over_for_one_that_knows() -> None:
+    async with serving(name=A) as (_, second), serving(name=Node(fault=DnsFault.LAME)) as (_, first):
+        assert await Resolver([first.address, second.address]).addresses("name.test") == ["192.0.2.1"]
+
+
+async def test_answers_are_kept_for_their_ttl_and_failures_are_not() -> None:
+    kept = Node({"A": ("192.0.2.1",)}, ttl=60)
+    async with serving(kept=kept, brief=A, broken=Node(fault=DnsFault.SERVFAIL)) as (resolver, server):
+        for _ in range(3):
+            await resolver.lookup("kept.test", "A")
+            await resolver.lookup("brief.test", "A")
+            for name in ("kept.test", "broken.test"):
+                with pytest.raises(Unresolved):
+                    await resolver.lookup(name, "MX")
+    asked = [*server.queries]
+    assert asked.count(("kept.test", "A")) == 1
+    assert asked.count(("kept.test", "MX")) == 1
+    assert asked.count(("brief.test", "A")) == 3
+    assert asked.count(("broken.test", "MX")) > 3
+
+
+def test_the_memory_for_answers_is_bounded_and_forgets() -> None:
+    cache = AnswerCache(entries=2)
+    for name in ("a", "b", "c"):
+        cache.put((name, "A"), Answer((), ttl=1000), 100.0)
+    assert cache.get(("a", "A"), 100.0) is None
+    assert cache.get(("c", "A"), 129.9) is not None
+    assert cache.get(("c", "A"), 130.0) is None
+    cache.put(("b", "A"), Answer((), ttl=0), 100.0)
+    assert cache.get(("b", "A"), 100.0) is None
+
+
+async def test_an_answer_is_secure_if_the_server_vouches_for_all_of_it() -> None:
+    signed = Node({"A": ("192.0.2.1",)}, secure=True)
+    async with serving(signed=signed, plain=A) as (resolver, server):
+        server.put("mixed.test", Node({"CNAME": ("plain.test.",)}, secure=True))
+        server.put("whole.test", Node({"CNAME": ("signed.test.",)}, secure=True))
+        found = {
+            name: (await resolver.lookup(f"{name}.test", "A")).secure for name in ("signed", "plain", "mixed", "whole")
+        }
+    assert found == {"signed": True, "plain": False, "mixed": False, "whole": True}
 
 
 async def test_a_truncated_answer_is_asked_for_by_tcp() -> None:
@@ -106,6 +213,19 @@ async def test_exchangers_come_in_the_order_of_preference() -> None:
     assert found == [
         Exchanger(*pair) for pair in [(0, "<!channel>.test"), (10, "a.test"), (10, "z.test"), (20, "b.test")]
     ]
+
+
+async def test_a_null_mx_beside_real_ones_is_passed_over() -> None:
+    async with serving(odd=Node({"MX": ("0 .", "10 a.test.")})) as (resolver, _):
+        assert await resolver.exchangers("odd.test") == [Exchanger(10, "a.test")]
+
+
+@pytest.mark.parametrize("fault", [DnsFault.SERVFAIL, DnsFault.REFUSED, DnsFault.SILENT, DnsFault.GARBAGE])
+async def test_a_failed_mx_question_never_falls_back_to_the_address(fault: DnsFault) -> None:
+    async with serving(mail=Node({"A": ("192.0.2.1",)}, fault, frozenset({"MX"}))) as (resolver, server):
+        with pytest.raises(Unresolved):
+            await resolver.exchangers("mail.test", 0.4)
+        assert ("mail.test", "A") not in server.queries
 
 
 async def test_no_mx_means_none_and_a_null_mx_means_no() -> None:
