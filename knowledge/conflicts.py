@@ -9,6 +9,9 @@ from knowledge.diagnosis import Diagnosis
 from knowledge.errors import ErrorRow, final
 from knowledge.meanings import hit, lowered
 
+_MIXED = frozenset({"5.7.3", "5.2.121", "5.2.122"})
+"""Codes that Exchange itself gives with a temporary reply (451 5.7.3)."""
+
 
 def conflict(main: Diagnosis, rows: Sequence[ErrorRow]) -> str | None:
     """The contradiction that matters most in this text, or None."""
@@ -18,7 +21,7 @@ def conflict(main: Diagnosis, rows: Sequence[ErrorRow]) -> str | None:
 def _classes(main: Diagnosis) -> str | None:
     """450 with 5.x, or 550 with 4.x (an expiry is given both ways, so that one is none)."""
     reply, reported = main.reply or "", main.reported or ""
-    if main.expired or {reply[:1], reported[:1]} != {"4", "5"}:
+    if main.expired or {reply[:1], reported[:1]} != {"4", "5"} or reported in _MIXED:
         return None
     says, but = ("try again later", "refused for good") if reply[0] == "4" else ("refused for good", "try again later")
     return (
@@ -34,7 +37,7 @@ def _code_and_words(main: Diagnosis) -> str | None:
     words = hit(lowered(main.detail))
     if words is None or words.code in (main.code, "4.4.317") or words.code not in FAMILY:
         return None
-    told = main.detail[words.start : words.end]
+    told = main.reason or main.detail[words.start : words.end]
     return (
         f"The code {main.code} says {FAMILY[main.code].lower()}, but the words beside it ({told!r}) mean "
         f"{FAMILY[words.code].lower()} ({words.code}). Check that first: the words come from the attempt itself."
@@ -56,7 +59,9 @@ def _two_answers(rows: Sequence[ErrorRow]) -> str | None:
 
 
 def _shared(one: ErrorRow, other: ErrorRow) -> bool:
-    return one.diagnosis.recipient == other.diagnosis.recipient and one.recipients < 2 and other.recipients < 2
+    servers = {one.server, other.server} - {None}
+    alone = one.recipients < 2 and other.recipients < 2 and len(servers) < 2
+    return alone and one.diagnosis.recipient == other.diagnosis.recipient
 
 
 def _whom(row: ErrorRow) -> str:

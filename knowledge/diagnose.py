@@ -34,7 +34,10 @@ _TOKEN = re.compile(
 
 def diagnose(text: str | bytes) -> Diagnosis:
     """What this text tells about a failed delivery. Reads at most 64 KiB; never raises."""
-    shown = readable(text)
+    return _diagnosed(text, readable(text))
+
+
+def _diagnosed(text: str | bytes, shown: str) -> Diagnosis:
     low = lowered(shown)
     verdict = judge(shown, low)
     if verdict.code is None:
@@ -63,11 +66,19 @@ def diagnose(text: str | bytes) -> Diagnosis:
 def explain(text: str | bytes) -> Explanation:
     """The diagnosis of this text together with what to do about it."""
     shown = readable(text)
-    said = explanation_of(diagnose(text), shown)
+    said = explanation_of(_diagnosed(text, shown), shown)
     if not said.found or said.matches:
         return said
-    every = rows(shown, said.diagnosis, diagnose, lambda one: explanation_of(one, "").title)
-    return replace(said, errors=every, conflict=conflict(said.diagnosis, every))
+    every = rows(shown, said.diagnosis, lambda part: _diagnosed(part, part), lambda one: explanation_of(one, "").title)
+    main = _placed(said.diagnosis, every[0].diagnosis) if every else said.diagnosis
+    return replace(said, diagnosis=main, errors=every, conflict=conflict(main, every))
+
+
+def _placed(main: Diagnosis, own: Diagnosis) -> Diagnosis:
+    """The main error with the destination that its own part of the text names, rather than another error's."""
+    if own.smart_host is None and own.ip is None:
+        return main
+    return replace(main, smart_host=own.smart_host, ip=own.ip, recipient=own.recipient or main.recipient)
 
 
 def _confidence(verdict: Verdict) -> Confidence:

@@ -112,6 +112,7 @@ def _same(first: Diagnosis, other: Diagnosis) -> bool:
 
 
 def _row(group: list[Diagnosis], title: Callable[[Diagnosis], str]) -> ErrorRow:
-    named = next((d for d in group if d.smart_host), None) or next((d for d in group if d.ip), group[0])
-    recipients = {d.recipient.lower() for d in group if d.recipient}
+    own = group[1:] or group
+    named = next((d for d in own if d.smart_host), None) or next((d for d in own if d.ip), own[0])
+    recipients = {d.recipient.lower() for d in own if d.recipient}
     return ErrorRow(diagnosis=named, title=title(named), recipients=len(recipients))

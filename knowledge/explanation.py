@@ -9,7 +9,7 @@ from knowledge.articles import Article, articles
 from knowledge.codes import OTHER, parse
 from knowledge.diagnosis import Confidence, Diagnosis
 from knowledge.errors import ErrorRow
-from knowledge.registry import describe, owners_of, title_of
+from knowledge.registry import describe, next_step, owners_of, title_of
 from knowledge.search import covers
 from knowledge.signals import phrase, told
 
@@ -82,13 +82,16 @@ class Explanation:
         if not self.found:
             return ()
         signs = frozenset(told(self.diagnosis))
-        every = [pair for one in self._answering for pair in zip(one.causes, one.cause_tags, strict=True)]
+        every = [pair for one in self._answering for pair in zip(one.causes, one.cause_tags, strict=False)]
         return tuple(cause for cause, _ in sorted(every, key=lambda pair: pair[1].isdisjoint(signs)))
 
     @property
     def fixes(self) -> tuple[str, ...]:
         """What to do, in order: what the details point to, else the article's own."""
-        return tuple(fix for one in self._answering for fix in one.fixes) if self.found else ()
+        if not self.found:
+            return ()
+        first = None if self.known else next_step(self.diagnosis.code)
+        return (*((first,) if first else ()), *(fix for one in self._answering for fix in one.fixes))
 
     @property
     def because(self) -> str | None:

@@ -46,11 +46,8 @@ _TLS_CAUSES = frozenset({C.NO_STARTTLS, C.TLS_FAILED, C.TLS_VERSION})
 
 
 def lowered(text: str) -> str:
-    """Lower case of the same length, so that places found in it hold in the text (a few letters grow: left as is)."""
-    low = text.lower()
-    if len(low) == len(text):
-        return low
-    return "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
+    """Lower case of the same length, so that places found in it hold in the text (one letter would grow)."""
+    return text.replace("\u0130", "i").lower()
 
 
 def hit(low: str) -> Hit | None:

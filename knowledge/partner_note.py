@@ -31,7 +31,8 @@ def partner_note(explanation: Explanation, *, when: str | None = None, connector
         "That means": explanation.because,
     }
     told = [f"  {name + ':':<16}{one_line(value, _LINE)}" for name, value in facts.items() if value]
-    checks = CHECKS.get(family_of(d.code) or "", CHECKS[""])
+    about = d.advice[0] if d.advice else family_of(d.code) or ""
+    checks = CHECKS.get(about, CHECKS[""])
     listed = [_wrapped(f"{number}. {check}", "   ") for number, check in enumerate(checks, 1)]
     state = BOUNCED if explanation.already_bounced else WAITING
     whose = one_line(d.smart_host, 120) if d.smart_host else "your mail server"

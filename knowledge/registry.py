@@ -24,6 +24,18 @@ SUBJECTS = {
     7: "security or a policy",
 }
 
+NEXT_STEPS = {
+    0: "The code is a collective one: only the words after it tell anything. Look for a second code or reply in them.",
+    1: "Check both addresses letter by letter, then whether the recipient exists at the server that answered.",
+    2: "Ask the recipient, or whoever runs that mailbox: is it full, disabled or restricted to certain senders?",
+    3: "Look at the health of the system that answered: services, disk, memory, limits, maintenance.",
+    4: "Follow the way of the message: which server was asked, which DNS answer or connector led there?",
+    5: "Get the SMTP dialogue (protocol log): which command was refused? Look for a firewall that alters SMTP.",
+    6: "Look at the message itself: size, attachments, headers, line ends. Does a plain new message pass?",
+    7: "Find the rule or policy: block lists, SPF, DKIM, DMARC, relay rights, certificates, restrictions.",
+}
+"""Subject → what to look at next when no article knows the code."""
+
 OWNERS: dict[int, tuple[str, ...]] = {
     0: ("partner", "on_premises"),
     1: ("sender", "partner"),
@@ -119,6 +131,12 @@ def owners_of(code: str | None) -> tuple[str, ...] | None:
     """Who can usually act on a code with this subject; None where the code has no structure."""
     status = parse(code or "")
     return OWNERS.get(status.subject) if status else None
+
+
+def next_step(code: str | None) -> str | None:
+    """What to look at next for a code with this subject; None where the code has no structure."""
+    status = parse(code or "")
+    return NEXT_STEPS.get(status.subject) if status else None
 
 
 def _subject(status: EnhancedStatus) -> str:

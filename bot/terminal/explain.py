@@ -6,8 +6,9 @@ Foreign text is shown with control characters replaced, so that a pasted error c
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from knowledge.errors import ErrorRow
 from knowledge.explanation import EXAMPLE, Explanation
 
 OWNER_WORDS = {
@@ -46,6 +47,7 @@ def _answer(e: Explanation, width: int) -> Iterator[str]:
     yield heading
     yield "=" * min(len(heading), width)
     yield from _facts(e, width)
+    yield from _several(e, width)
     yield ""
     yield _wrapped(e.meaning, width)
     yield from _section("Who must act", [_sentence(OWNER_WORDS[owner]) for owner in e.owner], width, "-")
@@ -99,6 +101,28 @@ def _section(title: str, items: Iterable[str], width: int, bullet: str | None = 
     for number, item in enumerate(items, 1):
         mark = f"  {bullet or f'{number}.'} "
         yield _wrapped(mark + _plain(item), width, " " * len(mark))
+
+
+def _several(e: Explanation, width: int) -> Iterator[str]:
+    """Several errors as a short table, the main one first; then what contradicts what, and what else a search found."""
+    if e.errors:
+        yield from ("", f"{len(e.errors)} different errors stand in this text; the first is explained here.")
+        yield from _table(e.errors, width)
+    if e.conflict:
+        yield from ("", _wrapped(f"They disagree: {_clean(e.conflict)}", width))
+    if len(e.matches) > 1:
+        found = ", ".join(f"{article.status} {article.title}" for article in e.matches[1:])
+        yield from ("", _wrapped(f"Found by these words too: {found}", width))
+
+
+def _table(errors: Sequence[ErrorRow], width: int) -> Iterator[str]:
+    """Code, recipients, error, server: one line each, cut at the width."""
+    rows = [("code", "for", "error", "server")]
+    rows += [(r.code, str(r.recipients or "?"), r.title, _clean(r.server or "-")) for r in errors]
+    widths = [min(34, max(len(row[column]) for row in rows)) for column in range(3)]
+    for row in rows:
+        cells = [cell[:size].ljust(size) for cell, size in zip(row[:3], widths, strict=True)]
+        yield f"  {'  '.join((*cells, row[3]))}"[:width].rstrip()
 
 
 def _text(title: str, text: str, width: int) -> Iterator[str]:
