@@ -61,7 +61,7 @@ def rows(
             fitting.append(diagnosis)
     if len(groups) < 2 or main.code is None:
         return ()
-    made = [_row(group, title) for group in groups]
+    made = [_row(groups[0][1:] or [main], title), *(_row(group, title) for group in groups[1:])]
     return (made[0], *sorted(made[1:], key=lambda row: -row.recipients))[:ROWS]
 
 
@@ -112,7 +112,6 @@ def _same(first: Diagnosis, other: Diagnosis) -> bool:
 
 
 def _row(group: list[Diagnosis], title: Callable[[Diagnosis], str]) -> ErrorRow:
-    own = group[1:] or group
-    named = next((d for d in own if d.smart_host), None) or next((d for d in own if d.ip), own[0])
-    recipients = {d.recipient.lower() for d in own if d.recipient}
+    named = next((d for d in group if d.smart_host), None) or next((d for d in group if d.ip), group[0])
+    recipients = {d.recipient.lower() for d in group if d.recipient}
     return ErrorRow(diagnosis=named, title=title(named), recipients=len(recipients))

@@ -81,9 +81,9 @@ class Explanation:
         """Possible causes, likeliest first given the details; of the articles that those point to, else the own."""
         if not self.found:
             return ()
-        signs = frozenset(told(self.diagnosis))
+        signs = told(self.diagnosis)
         every = [pair for one in self._answering for pair in zip(one.causes, one.cause_tags, strict=False)]
-        return tuple(cause for cause, _ in sorted(every, key=lambda pair: pair[1].isdisjoint(signs)))
+        return tuple(cause for cause, _ in sorted(every, key=lambda pair: _rank(pair[1], signs)))
 
     @property
     def fixes(self) -> tuple[str, ...]:
@@ -158,6 +158,12 @@ class Explanation:
     @property
     def _answering(self) -> tuple[Article, ...]:
         return self.advised or (self.article,)
+
+
+def _rank(tags: frozenset[str], signs: tuple[str, ...]) -> tuple[int, int]:
+    """Where a cause belongs: by the most certain detail that points to it, the more special cause first."""
+    fitting = [place for place, sign in enumerate(signs) if sign in tags]
+    return (fitting[0], len(tags)) if fitting else (len(signs), 0)
 
 
 def explanation_of(diagnosis: Diagnosis, text: str) -> Explanation:

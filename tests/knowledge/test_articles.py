@@ -88,6 +88,12 @@ def test_a_good_article_is_read_whole() -> None:
         ("range: null", "range: [4.4.1, x]", "4.4.316.md:9: range must be null or two status codes"),
         ("steps: [reject_invalid]", "steps: [format_disk]", "4.4.316.md:10: fix_now: 'format_disk' is none of"),
         ("kinds: [on_premises]", "sorts: []", "4.4.316.md:10: fix_now must hold exactly: kinds, steps"),
+        ("range: null", "range: null\nalso: [4.4.1, x]", "4.4.316.md:10: also: 'x' is neither a status code nor two"),
+        ("range: null", "range: null\nalso: [4.4.1-4.4.2-4.4.3]", "is neither a status code nor two joined by -"),
+        ("range: null", "range: null\nwhen: words", "4.4.316.md:10: when must be a list of texts"),
+        ("- One cause", "- [refused, sunspots] One cause", "4.4.316.md:21: section 'Causes': 'sunspots' is no known"),
+        ("code: 4.4.316", "code: 4.4.316-", "'4.4.316-' is not a status code"),
+        ("code: 4.4.316", "code: 4.4.316-A b", "'4.4.316-A b' is not a status code"),
         ("published: 2023-06-14", "published: soon", "4.4.316.md:11: source.published must be a date"),
         (", published: 2023-06-14", "", "4.4.316.md:11: source must hold exactly: published, url"),
         ("https://learn", "http://learn", "4.4.316.md:11: link http://learn.microsoft.com/x is not https"),
@@ -122,6 +128,23 @@ def test_each_broken_rule_is_told_with_file_and_line(old: str, new: str, complai
 def test_files_that_are_no_articles_are_refused(content: bytes, complaint: str) -> None:
     with pytest.raises(ArticleError, match=complaint):
         read_article("x.md", content)
+
+
+def test_more_codes_other_meanings_and_likely_causes_are_read() -> None:
+    changed = GOOD.replace("code: 4.4.316", "code: 4.4.316-gone").replace("- Another", "- [refused, relay] Another")
+    changed = changed.replace("range: null", 'range: null\nalso: [5.1.1, 4.7.1-4.7.9]\nwhen: ["gone"]')
+    article = read_article("4.4.316-gone.md", changed.encode())
+    assert (article.status, article.when) == ("4.4.316", ("gone",))
+    assert article.spans == (("4.4.316", "4.4.316"), ("5.1.1", "5.1.1"), ("4.7.1", "4.7.9"))
+    assert article.causes == ("One cause on two lines", "Another")
+    assert article.cause_tags == (frozenset(), frozenset({"refused", "relay"}))
+
+
+def test_a_search_ranks_articles_and_needs_half_of_the_words() -> None:
+    found = [article.code for article in articles().search("certificate expired dane")]
+    assert found[0] == "4.7.322"
+    assert "4.7.320" in found
+    assert articles().search("certificate purple elephant dancing") == []
 
 
 def test_all_problems_of_all_files_are_told_at_once() -> None:

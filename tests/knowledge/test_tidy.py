@@ -66,4 +66,4 @@ def test_every_article_names_causes_fixes_and_a_source(code: str) -> None:
     assert len(article.causes) >= 2
     assert len(article.fixes) >= 4
     assert article.owner
-    assert article.source_url.startswith(("https://learn.microsoft.com/", "https://www.iana.org/"))
+    assert article.source_url.startswith(("https://learn.microsoft.com/", "https://www.rfc-editor.org/"))

@@ -82,3 +82,22 @@ def test_control_characters_of_a_paste_never_reach_the_terminal() -> None:
 def test_every_owner_has_words() -> None:
     assert set(OWNER_WORDS) == OWNERS
     assert {owner for owners in REGISTRY_OWNERS.values() for owner in owners} <= OWNERS
+
+
+def test_several_errors_are_a_short_table_with_the_main_one_first() -> None:
+    text = shown(
+        "to=<a@b.test> 450 4.4.316 Connection refused [LastAttemptedServerName=mx.b.test]\n"
+        "to=<a@b.test> 550 5.1.1 User unknown [LastAttemptedServerName=mx.b.test]"
+    )
+    assert "2 different errors stand in this text" in text
+    table = [line for line in text.splitlines() if line.startswith(("  4.4.316", "  5.1.1"))]
+    assert table == [
+        "  4.4.316  1    Connection refused   mx.b.test",
+        "  5.1.1    1    Recipient not found  mx.b.test",
+    ]
+    assert "They disagree: 5.1.1 is final, but 4.4.316 is still tried again" in " ".join(text.split())
+
+
+def test_a_search_names_what_else_it_found() -> None:
+    text = " ".join(shown("dane").split())
+    assert "Found by these words too: 4.7.322 DANE: the certificate has expired" in text
