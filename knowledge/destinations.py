@@ -50,6 +50,7 @@ _TAGGED_IP = _rules(
     ("outboundproxy", r"outboundproxytargetip\s{0,3}[:=]\s{0,3}([0-9a-f:.]{2,45})"),
     ("endpoint", r"last endpoint attempted was ([0-9a-f:.]{2,45})"),
     ("giving up on", r"giving up on ([0-9a-f:.]{2,45})"),
+    ("connection to", r"connection to ([0-9a-f:.]{2,45})(?:[:. ]|$)"),
     ("connected to", r"connected to ([0-9a-f:.]{2,45}) but"),
     ("does not like", r"([0-9a-f:.]{2,45}) does not like"),
     ("tcp port", r"tcp port [0-9]{1,5} of ([0-9a-f:.]{2,45})"),
@@ -69,7 +70,7 @@ _NAMED = _rules(
     ("connect to", rf"(?:could not|cannot|can't|unable to|failed to) connect to \[?({_NAME}?)(?:->|[\]\s:;,]|$)"),
     ("loops back", rf"mail for ({_NAME}) loops back"),
     ("remote-mta", rf"remote-mta:\s{{0,3}}dns;\s{{0,3}}({_NAME})"),
-    ("host ", rf"\bhost ({_NAME}) (?:said|refused)"),
+    ("host ", rf"\bhost ({_NAME})(?: (?:said|refused)|: (?:connection|timed out|no route))"),
 )
 
 _ADDRESS = re.compile(r"[\[( ]([0-9a-fx*#]{0,4}[.:][0-9a-f:.x*#]{1,41})[\]):,]")
@@ -83,6 +84,9 @@ _RECIPIENT = _rules(
     ("recipient", r"recipient '?<?([^\s<>';]{1,64}@[\w.\-]{1,253})"),
     ("<", r"(?<!from=)<([^\s<>=]{1,64}@[\w.\-]{1,253})>(?=\.\.\.|:|,|\s|$)"),
 )
+
+_NO_NAME = re.compile(r"(?:[245][0-9]{2}-)?[245]\.[0-9]{1,3}\.[0-9]{1,3}|[245][0-9]{2}|sender|client|ip|address", re.I)
+"""What stands before an address without being its server's name: a status code, or whose address it is."""
 
 _NOT_TARGET = re.compile(
     r"\.prod\.outlook\.com|\.prod\.protection\.outlook\.com|\.prod\.exchangelabs\.com|\.prod\.partner\.outlook\.cn"
@@ -148,7 +152,14 @@ def _server(name: str, *, literal: bool = False) -> str | None:
     name = name.rstrip(".")
     if literal and _ip(name) is not None:
         return name
-    if not name or _MASKED.fullmatch(name) or not name[0].isalnum() or "*" in name or "#" in name:
+    if (
+        not name
+        or _MASKED.fullmatch(name)
+        or _NO_NAME.fullmatch(name)
+        or not name[0].isalnum()
+        or "*" in name
+        or "#" in name
+    ):
         return None
     return None if _NOT_TARGET.search(name.lower()) else name
 

@@ -14,7 +14,7 @@ from itertools import islice, pairwise
 from knowledge.codes import is_family, parse
 from knowledge.diagnosis import Diagnosis
 
-PARTS = 60
+PARTS = 40
 ROWS = 8
 _PART_LIMIT = 2000
 

@@ -125,7 +125,7 @@ ROWS: tuple[Row, ...] = (
         r"dns (?:query|lookup|resolution)[^\n]{0,40}(?:fail|error)|dns error|errordnsqueryfailed|smtpsend\.dns"
         r"|host ?name lookup failure|unable to look up host|(?:name|address|host) resolution[^\n]{0,270}fail"
         r"|(?:could not|cannot|can't|unable to|failed to) (?:resolve|look up)|name service error"
-        r"|lookup [^\n]{0,270}failed|all network protocols are disabled|name server: [^\n]{0,150}(?:failure|error)",
+        r"|lookup [^\n]{0,270}failed|all network protocols are disabled|name server: [^\n]{0,90}(?:failure|error)",
     ),
     # Connected, then silence or a broken session
     _row(
