@@ -54,16 +54,20 @@ class Named:
     help="File of revocation lists: a certificate listed there counts as revoked.",
 )
 @click.option("--nameserver", "nameservers", multiple=True, metavar="IP[:PORT]", help="Ask this name server.")
+@click.option("--rcpt", metavar="ADDRESS", help="Also ask whether this recipient is accepted. No mail is sent.")
 @click.option("--timeout", type=click.FloatRange(0.1, 600), help="Seconds for the whole probe.  [default: 30]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def probe(connector: str | None, as_json: bool, **options: Any) -> int:
     """Probe a next hop as a mail system would.
 
-    DNS, TCP, SMTP, STARTTLS, certificate; never sends mail. What is seen is seen from this machine.
+    DNS, TCP, SMTP, STARTTLS, certificate, with --rcpt a recipient too; never sends mail. What is seen is seen from this
+    machine.
     """
     on_the_spot = bool(options["hosts"] or options["mx_domain"])
     if bool(connector) == on_the_spot:
         raise click.UsageError("name one: a connector, all, --host HOST or --mx DOMAIN")
+    if connector and options["rcpt"]:
+        raise click.UsageError("--rcpt goes with --host or --mx, so that a partner is never asked by accident")
     settings = read_settings()
     if connector is None:
         probed = [Named(connector=None, result=asyncio.run(_probe_host(settings, quiet=as_json, **options)))]
@@ -102,6 +106,7 @@ async def _probe_host(
     ca_file: Path | None,
     crl_file: Path | None,
     nameservers: tuple[str, ...],
+    rcpt: str | None,
     timeout: float | None,
 ) -> ProbeResult:
     """Probe what the command line names. It was typed on this machine, so it may dial any address."""
@@ -125,9 +130,21 @@ async def _probe_host(
         tls_setting=TlsSetting(tls),
         tls_domain=tls_domain,
         timeout=timeout or settings.probe_timeout.total_seconds(),
+        rcpt=_recipient(rcpt),
     )
     with progress_line(enabled=not quiet) as on_progress:
         return await prober.probe(request, on_progress)
+
+
+def _recipient(text: str | None) -> str | None:
+    """The value of `--rcpt`, checked."""
+    from bot.core.recipient import parse_recipient
+
+    if text is None:
+        return None
+    if (address := parse_recipient(text)) is None:
+        raise click.UsageError("--rcpt wants an address such as postmaster@contoso.com")
+    return address
 
 
 def _usable(make: Callable[[], Prober]) -> Prober:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.core.recipient import RcptFacts
 from knowledge.classify import Cause, Judgement, Stage
 
 PHASES = (Stage.DNS, Stage.CONNECT, Stage.BANNER, Stage.EHLO, Stage.STARTTLS, Stage.TLS)
@@ -94,6 +95,8 @@ class TargetResult:
     """Milliseconds per phase that was entered, the failing one included."""
     tls: TlsFacts | None = None
     capabilities: tuple[str, ...] = ()
+    rcpt: RcptFacts | None = None
+    """What it said about the recipient that was asked for; shows only in the whole result's document."""
 
     @property
     def skipped(self) -> bool:
@@ -155,6 +158,7 @@ class ProbeResult:
     warnings: tuple[Cause, ...]
     targets: tuple[TargetResult, ...]
     elapsed_ms: float
+    rcpt: RcptFacts | None = None
 
     @property
     def status(self) -> str | None:
@@ -184,7 +188,7 @@ class ProbeResult:
             "degraded": self.degraded,
             "warnings": list(self.warnings),
             "checks": {},
-            "rcpt": None,
+            "rcpt": self.rcpt and self.rcpt.document(),
             "targets": [t.document() for t in self.targets],
             "elapsed_ms": self.elapsed_ms,
         }
@@ -202,6 +206,7 @@ class ProbeResult:
             warnings=_to_causes(document["warnings"]),
             targets=tuple(TargetResult.from_document(t) for t in document["targets"]),
             elapsed_ms=document["elapsed_ms"],
+            rcpt=RcptFacts.from_document(document["rcpt"]) if document["rcpt"] else None,
         )
 
     def fingerprint(self) -> dict[str, str]:
@@ -244,6 +249,7 @@ def overall(targets: Iterable[TargetResult], elapsed_ms: float) -> ProbeResult:
         warnings=tuple(dict.fromkeys(warnings)),
         targets=every,
         elapsed_ms=round(elapsed_ms, 1),
+        rcpt=next((t.rcpt for t in [*(t for t in tried if t.ok), *down] if t.rcpt), None),
     )
 
 

@@ -6,8 +6,8 @@ import asyncio
 import errno
 import socket
 
+from bot.probes.broken import Broken
 from bot.probes.deadline import Deadline
-from bot.probes.dialogue import Broken
 from bot.probes.wire import Wire
 from knowledge.classify import Cause
 

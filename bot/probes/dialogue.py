@@ -1,4 +1,6 @@
-"""The SMTP conversation of a probe on one connection: greeting, EHLO, STARTTLS, TLS, EHLO, QUIT. Never MAIL FROM.
+"""The SMTP conversation of a probe on one connection: greeting, EHLO, STARTTLS, TLS, EHLO, QUIT.
+
+MAIL FROM and RCPT TO are said only where `Terms.rcpt` asks about a recipient; DATA never.
 
 Promises: every wait has its phase limit, clipped to the probe's deadline; whatever the peer does ends as a fault in
 `Findings`, which also holds how long each phase took and all that was learnt before.
@@ -13,13 +15,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bot.core.probe_result import TlsFacts
-from bot.probes import tls
+from bot.core.recipient import RcptFacts
+from bot.probes import recipient, tls
+from bot.probes.broken import Broken
 from bot.probes.certificate import Wanted
 from bot.probes.deadline import Deadline
 from bot.probes.judging import Judge
 from bot.probes.reply import Reply, ReplyParser, capabilities, sanitise
 from bot.probes.wire import Wire
-from knowledge.classify import Cause, Fault, Stage
+from knowledge.classify import Cause, Fault, Stage, judge
 from storage.records import TlsSetting
 
 GREETING = 15.0
@@ -34,15 +38,6 @@ UNUSABLE = frozenset({Cause.CLOSED, Cause.RESET, Cause.STALLED, Cause.FLOOD, Cau
 _DEMANDING = frozenset({TlsSetting.ENCRYPTION, TlsSetting.CERTIFICATE, TlsSetting.DOMAIN})
 
 
-class Broken(Exception):
-    """The conversation can't go on. Caught in this package; becomes a fault at the stage that was reached."""
-
-    def __init__(self, cause: Cause, detail: str, stage: Stage | None = None) -> None:
-        super().__init__(detail)
-        self.cause = cause
-        self.stage = stage
-
-
 @dataclass(slots=True)
 class Findings:
     """What one connection showed so far."""
@@ -55,6 +50,9 @@ class Findings:
     banner: str | None = None
     capabilities: tuple[str, ...] = ()
     tls: TlsFacts | None = None
+    chain: tuple[bytes, ...] = ()
+    """The certificates as sent, DER, leaf first."""
+    rcpt: RcptFacts | None = None
 
     def note(self, cause: Cause, detail: str = "") -> None:
         """A fault or warning that does not end the conversation."""
@@ -83,6 +81,7 @@ class Terms:
     context: ssl.SSLContext
     judge: Judge
     now: datetime
+    rcpt: str | None = None
 
 
 class Dialogue:
@@ -94,9 +93,10 @@ class Dialogue:
         self._found = findings
 
     async def run(self) -> None:
-        """All stages in order, then QUIT if there is still somebody to say it to."""
+        """All stages in order, the recipient if asked for, then QUIT if there is still somebody to say it to."""
         try:
             await self._stages()
+            await self._recipient()
         except Broken as broken:
             self._found.faults.append(Fault(broken.cause, broken.stage or self._found.stage, str(broken)))
             if broken.cause in UNUSABLE:
@@ -181,7 +181,8 @@ class Dialogue:
 
     def _judge(self, session: ssl.SSLObject) -> None:
         """Note every fault of the certificate, and what it says."""
-        view = self._terms.judge.judge(tls.chain_of(session), self._terms.wanted, self._terms.now)
+        self._found.chain = chain = tuple(tls.chain_of(session))
+        view = self._terms.judge.judge(chain, self._terms.wanted, self._terms.now)
         self._found.faults += view.faults
         cipher = session.cipher()
         wrong = [f.detail for f in view.faults if f.cause not in (Cause.EXPIRING_SOON, Cause.CN_ONLY)]
@@ -203,6 +204,28 @@ class Dialogue:
         reply = await self._command(f"EHLO {self._terms.helo_name}")
         self._accept(reply, 250)
         self._found.capabilities = capabilities(reply.lines)
+
+    async def _recipient(self) -> None:
+        """Ask about the recipient, if mail would come as far as that."""
+        address = self._terms.rcpt
+        if address is None or not judge(self._found.faults, self._terms.setting).ok:
+            return
+        self._found.stage = Stage.DONE
+        self._found.progress(Stage.DONE)
+        try:
+            self._found.rcpt = await recipient.ask_for(address, self._said)
+        except Broken as broken:
+            self._found.rcpt = RcptFacts(address=address, cause=broken.cause, status=str(broken))
+            raise
+
+    async def _said(self, line: str) -> Reply:
+        """A command whose answer counts whatever it is, but for 421 and what is no answer to a command."""
+        reply = await self._command(line)
+        if reply.code == 421:
+            raise Broken(Cause.RATE_LIMITED, reply.text)
+        if not reply.positive and not reply.refusal:
+            raise Broken(Cause.NOT_SMTP, reply.text)
+        return reply
 
     async def _quit(self) -> None:
         """Take leave; the answer is awaited but not needed."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot.core.recipient import parse_recipient
 from bot.core.targets import HostName, parse_host
 from storage.records import Connector, TlsSetting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRequest:
-    """What to probe and by which demands. `mx_domain` comes after `hosts` in the order of preference."""
+    """What to probe and by which demands. `mx_domain` comes after `hosts` in the order of preference.
+
+    `rcpt`: also ask every server about this recipient. Raises ValueError if it is no address that can be asked for.
+    """
 
     hosts: tuple[str, ...] = ()
     mx_domain: str | None = None
@@ -18,6 +22,12 @@ class ProbeRequest:
     tls_setting: TlsSetting = TlsSetting.OPPORTUNISTIC
     tls_domain: str | None = None
     timeout: float = 30.0
+    rcpt: str | None = None
+
+    def __post_init__(self) -> None:
+        """Nothing but a plain address may get into a command."""
+        if self.rcpt is not None and parse_recipient(self.rcpt) != self.rcpt:
+            raise ValueError("not an address that can be asked for")
 
     @property
     def empty(self) -> bool:

@@ -21,10 +21,11 @@ from bot.core.probe_result import ProbeResult, TargetResult, judged, overall
 from bot.core.targets import AddressPolicy, HostName, parse_host
 from bot.probes import revocation, tls, truststore
 from bot.probes.addressing import Addressing, Dial, Found
+from bot.probes.broken import Broken
 from bot.probes.certificate import Wanted
 from bot.probes.connecting import connect, ipv6_here
 from bot.probes.deadline import Deadline
-from bot.probes.dialogue import Broken, Dialogue, Findings, Terms
+from bot.probes.dialogue import Dialogue, Findings, Terms
 from bot.probes.judging import Judge
 from bot.probes.request import ProbeRequest, request_for
 from bot.probes.resolver import Resolver
@@ -129,6 +130,7 @@ class Prober:
             timings=findings.timings,
             tls=findings.tls,
             capabilities=findings.capabilities,
+            rcpt=findings.rcpt and replace(findings.rcpt, host=found.host, ip=found.ip),
         )
 
     async def _talk(self, dial: Dial, request: ProbeRequest, findings: Findings) -> None:
@@ -158,6 +160,7 @@ class Prober:
             context=self._context,
             judge=self._judge,
             now=self._clock(),
+            rcpt=request.rcpt,
         )
 
     @asynccontextmanager

@@ -43,6 +43,8 @@ class Flaw(StrEnum):
     CN_ONLY = "cn_only"
     WEAK = "weak"
     NOT_FOR_SERVERS = "not_for_servers"
+    REVOKED = "revoked"
+    WILDCARD_TOO_DEEP = "wildcard_too_deep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,33 @@ class CertificateShop:
         self._unknown = self._authority("Private Root of Nobody", None)
         self.ca_file = directory / "ca.pem"
         self.ca_file.write_bytes(_pem(root.certificate))
+        self._revoked: list[x509.RevokedCertificate] = []
+        self.crl_file = directory / "revoked.pem"
+        self._write_revocations()
 
     def context(self, host: str, flaw: Flaw = Flaw.NONE) -> ssl.SSLContext:
         """A server's TLS context with a certificate for this host that has this flaw."""
         key: Key = rsa.generate_private_key(65537, WEAK_BITS) if flaw is Flaw.WEAK else _new_key()
         issuer = self._issuer(flaw, key, host)
         leaf = self._leaf(host, flaw, key, issuer)
+        if flaw is Flaw.REVOKED:
+            self._revoke(leaf)
         sent = () if flaw in (Flaw.MISSING_INTERMEDIATE, Flaw.SELF_SIGNED) else issuer.sent
         return self._load(key, [leaf, *sent], weak=flaw is Flaw.WEAK)
+
+    def _revoke(self, leaf: x509.Certificate) -> None:
+        """Take a certificate back, and publish that."""
+        entry = x509.RevokedCertificateBuilder(leaf.serial_number, self._now - timedelta(hours=1)).build()
+        self._revoked.append(entry)
+        self._write_revocations()
+
+    def _write_revocations(self) -> None:
+        """The intermediate's list of what it has taken back."""
+        name = self._intermediate.certificate.subject
+        since, until = self._now - timedelta(hours=1), self._now + LONG
+        builder = x509.CertificateRevocationListBuilder(name, since, until, revoked_certificates=self._revoked)
+        signed = builder.sign(self._intermediate.key, hashes.SHA256())
+        self.crl_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
     def _issuer(self, flaw: Flaw, key: Key, host: str) -> Issuer:
         """Who signs a certificate with this flaw."""
@@ -88,6 +109,7 @@ class CertificateShop:
             Flaw.WRONG_NAME: "other.example.test",
             Flaw.EXPIRED_WRONG_NAME: "other.example.test",
             Flaw.WILDCARD: f"*.{host.partition('.')[2]}",
+            Flaw.WILDCARD_TOO_DEEP: f"*.{host.partition('.')[2].partition('.')[2]}",
         }.get(flaw, host)
         subject = issuer.certificate.subject if flaw is Flaw.SELF_SIGNED else _named(name)
         builder = _builder(subject, key, issuer.certificate.subject, issuer.key, self._dates(flaw))
@@ -149,20 +171,27 @@ class CertificateShop:
         return context
 
 
-def only_tls_1_0(context: ssl.SSLContext) -> ssl.SSLContext:
-    """The same context, as an ancient server would have it."""
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+def only(context: ssl.SSLContext, version: ssl.TLSVersion) -> ssl.SSLContext:
+    """The same context with just this version of TLS, however old."""
+    if version < ssl.TLSVersion.TLSv1_2:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = version
+        context.minimum_version = version
     return context
 
 
-def only_tls_1_2(context: ssl.SSLContext) -> ssl.SSLContext:
-    """The same context without TLS 1.3."""
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    return context
+def by_name(default: ssl.SSLContext, host: str, right: ssl.SSLContext) -> ssl.SSLContext:
+    """A context that shows the right certificate only to clients that ask for this host (SNI)."""
+
+    def choose(session: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        if name == host:
+            session.context = right
+
+    default.sni_callback = choose
+    return default
 
 
 def wanting_client_certificate(context: ssl.SSLContext, ca_file: Path) -> ssl.SSLContext:

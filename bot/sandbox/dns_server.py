@@ -213,7 +213,7 @@ class DnsServer:
                 break
             if not node.secure:
                 reply.flags &= ~dns.flags.AD
-            if kind in node.records:
+            if node.records.get(kind):
                 reply.answer.append(_rrset(name, kind, node.records[kind], node.ttl))
                 return
             if "CNAME" not in node.records:

@@ -17,6 +17,8 @@ LINE = 2048
 SIZE = 10 * 1024 * 1024
 RECIPIENTS = 1000
 IDLE = 60.0
+LONG_LINE = 1500
+"""Characters of an overlong extension."""
 
 _PATH = re.compile(r"(?i)(FROM|TO):\s?<([^<>\s]*)>(?:\s+(.*))?\Z")
 _SIZE = re.compile(r"(?i)\bSIZE=(\d{1,20})\b")
@@ -126,7 +128,12 @@ Handler = Callable[[str], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class Mailbox:
-    """One conversation of a good server. `recipients` None: anybody. `context` None: STARTTLS is not offered."""
+    """One conversation of a good server. `recipients` None: anybody. `context` None: STARTTLS is not offered.
+
+    `greeting` replaces the usual one; `pauses`: seconds before it and before the answer to EHLO; `odd`: extensions in
+    an unusual order and in small letters; `long`: one of them is longer than a line may be. `refusal`: what every
+    recipient hears ("": the connection is closed instead).
+    """
 
     server: str
     host: str
@@ -136,6 +143,11 @@ class Mailbox:
     context: ssl.SSLContext | None = None
     esmtp: bool = True
     answer_quit: bool = True
+    greeting: tuple[str, ...] = ()
+    pauses: tuple[float, float] = (0.0, 0.0)
+    odd: bool = False
+    long: bool = False
+    refusal: str | None = None
     _helo: str = ""
     _tls: bool = False
     _sender: str | None = None
@@ -143,7 +155,8 @@ class Mailbox:
 
     async def serve(self) -> None:
         """Greet, then answer command by command until QUIT. Raises Hangup when the conversation is over."""
-        await self.line.say(f"220 {self.host} ESMTP sandbox")
+        await asyncio.sleep(self.pauses[0])
+        await self.line.say(*(self.greeting or (f"220 {self.host} ESMTP sandbox",)))
         verbs: dict[str, Handler] = {
             "EHLO": self._ehlo,
             "HELO": self._hello,
@@ -174,6 +187,11 @@ class Mailbox:
         extensions = ["PIPELINING", f"SIZE {SIZE}", "ENHANCEDSTATUSCODES", "8BITMIME"]
         if self.context and not self._tls:
             extensions.append("STARTTLS")
+        if self.odd:
+            extensions = [e.lower() for e in reversed(extensions)]
+        if self.long:
+            extensions.insert(1, "X-LONG " + "x" * LONG_LINE)
+        await asyncio.sleep(self.pauses[1])
         await self._greeted(rest, *extensions)
 
     async def _hello(self, rest: str) -> None:
@@ -224,6 +242,8 @@ class Mailbox:
             await self.line.say("503 5.5.1 Bad sequence of commands")
         elif not path or path[1].upper() != "TO" or "@" not in path[2]:
             await self.line.say("501 5.1.3 Syntax: RCPT TO:<address>")
+        elif self.refusal is not None:
+            await self._refuse(self.refusal)
         elif len(self._to) >= RECIPIENTS:
             await self.line.say("452 4.5.3 Too many recipients")
         elif known is not None and path[2].casefold() not in known:
@@ -231,6 +251,13 @@ class Mailbox:
         else:
             self._to.append(path[2])
             await self.line.say("250 2.1.5 Recipient OK")
+
+    async def _refuse(self, words: str) -> None:
+        """No recipient is welcome."""
+        if words:
+            await self.line.say(words)
+        if not words or words.startswith("421"):
+            raise Hangup
 
     async def _data(self, rest: str) -> None:
         """Take the message; it counts once the final 250 was written."""

@@ -18,28 +18,43 @@ from types import TracebackType
 from typing import Self
 
 from bot.core.clock import Clock
-from bot.sandbox.certificates import (
-    CertificateShop,
-    Flaw,
-    only_tls_1_0,
-    only_tls_1_2,
-    wanting_client_certificate,
-)
+from bot.sandbox.certificates import CertificateShop, Flaw, by_name, only, wanting_client_certificate
 from bot.sandbox.dns_server import Node
-from bot.sandbox.smtp_behaviours import CAST, FLAWS, Behaviour, Row, ServerSpec
+from bot.sandbox.smtp_behaviours import FLAWS, Behaviour, ServerSpec
 from bot.sandbox.smtp_breakage import BREAKAGE
+from bot.sandbox.smtp_cast import CAST, Row
+from bot.sandbox.smtp_handshakes import HANDSHAKES, Handshake
 from bot.sandbox.smtp_listeners import Listener, Refusing, Serving, Swallowing, free_port
 from bot.sandbox.smtp_mailbox import Accepted, Hangup, Line, Mailbox
-from bot.sandbox.smtp_names import broken_nodes, broken_specs, host_of, working_nodes
+from bot.sandbox.smtp_names import host_of, name_specs, nodes
 
 __all__ = ["Accepted", "Behaviour", "BrokenServers", "ServerSpec"]
 
 KEPT = 10_000
 """Accepted messages that are kept for inspection."""
 WANTS_CLIENT_CERTIFICATE = frozenset({Behaviour.CLIENT_CERTIFICATE, Behaviour.CLIENT_CERTIFICATE_TLS12})
-ONLY_TLS12 = frozenset({Behaviour.GOOD_TLS12, Behaviour.CLIENT_CERTIFICATE_TLS12})
-DOOMED = frozenset({Behaviour.TLS10_ONLY, *WANTS_CLIENT_CERTIFICATE})
+DOOMED = frozenset({Behaviour.TLS10_ONLY, Behaviour.TLS11_ONLY, *WANTS_CLIENT_CERTIFICATE})
 NO_STARTTLS = frozenset({Behaviour.GOOD_PLAIN, Behaviour.HELO_ONLY})
+VERSIONS = {
+    Behaviour.GOOD_TLS12: ssl.TLSVersion.TLSv1_2,
+    Behaviour.GOOD_TLS13: ssl.TLSVersion.TLSv1_3,
+    Behaviour.CLIENT_CERTIFICATE_TLS12: ssl.TLSVersion.TLSv1_2,
+    Behaviour.TLS_CLOSES_LATE: ssl.TLSVersion.TLSv1_2,
+    Behaviour.TLS_RESETS_LATE: ssl.TLSVersion.TLSv1_2,
+    Behaviour.TLS10_ONLY: ssl.TLSVersion.TLSv1,
+    Behaviour.TLS11_ONLY: ssl.TLSVersion.TLSv1_1,
+}
+"""Servers with just one version of TLS."""
+PAUSE = 0.3
+PAUSES = {Behaviour.GOOD_SLOW_GREETING: (PAUSE, 0.0), Behaviour.GOOD_SLOW_EHLO: (0.0, PAUSE)}
+REFUSALS = {
+    Behaviour.RCPT_UNKNOWN: "550 5.1.1 Recipient address rejected: User unknown in virtual mailbox table",
+    Behaviour.RCPT_BLOCKED: "550 5.4.1 Recipient address rejected: Access denied",
+    Behaviour.RCPT_GREYLISTED: "450 4.7.1 Recipient address rejected: Greylisted, please try again later",
+    Behaviour.RCPT_RELAY_DENIED: "554 5.7.1 Relay access denied",
+    Behaviour.RCPT_CLOSES: "",
+    Behaviour.RCPT_BUSY: "421 4.7.0 Too many recipients asked for, closing",
+}
 
 
 class BrokenServers:
@@ -64,6 +79,12 @@ class BrokenServers:
         return self._shop.ca_file
 
     @property
+    def crl_file(self) -> Path:
+        """The list of revoked certificates. Exists between start and stop."""
+        assert self._shop, "not started"
+        return self._shop.crl_file
+
+    @property
     def port(self) -> int:
         """The port of all servers; known after the start."""
         return self._port
@@ -77,7 +98,7 @@ class BrokenServers:
         for row, ip in zip(self._rows, addresses, strict=True):
             self.servers[row.name] = self._spec(row, ip)
             await self._open(row.name)
-        self.servers |= {s.name: s for s in broken_specs(self._port)}
+        self.servers |= {s.name: s for s in name_specs(self._port)}
 
     async def stop(self) -> None:
         """Close every address and remove the certificates."""
@@ -113,8 +134,7 @@ class BrokenServers:
 
     def zone(self) -> dict[str, Node]:
         """What the DNS has to say about all of this. Call it after the start."""
-        good, refused = (self.servers[n].ip or "" for n in ("good", "refused"))
-        return working_nodes(self.servers.values(), good, refused) | broken_nodes()
+        return nodes({s.name: s for s in self.servers.values() if s.ip})
 
     def _spec(self, row: Row, ip: str) -> ServerSpec:
         """The row with its address."""
@@ -129,6 +149,7 @@ class BrokenServers:
             expected_code=row.code,
             expected_cause=row.cause,
             expected_warning=row.warning,
+            expected_rcpt=row.rcpt,
         )
 
     async def _open(self, name: str) -> None:
@@ -140,23 +161,33 @@ class BrokenServers:
         elif spec.behaviour is Behaviour.BLACK_HOLE:
             self._listeners[name] = Swallowing(spec.ip, spec.port)
         else:
-            serve = BREAKAGE.get(spec.behaviour) or partial(self._serve, spec, self._context(spec))
+            context = self._context(spec)
+            serve = BREAKAGE.get(spec.behaviour) or partial(self._serve, spec, context)
+            if context and spec.behaviour in HANDSHAKES:
+                serve = partial(_handshaking, HANDSHAKES[spec.behaviour], context)
             self._listeners[name] = await Serving(serve).open(spec.ip, spec.port)
 
     async def _serve(self, spec: ServerSpec, context: ssl.SSLContext | None, line: Line) -> None:
         """One conversation with a server that accepts mail."""
+        assert spec.behaviour, "only a name in the DNS"
         line.newline = "\n" if spec.behaviour is Behaviour.GOOD_BARE_LF else "\r\n"
         line.split = spec.behaviour is Behaviour.GOOD_SPLIT
         line.doomed = spec.behaviour in DOOMED
+        known = frozenset({f"postmaster@{spec.host}"}) if spec.behaviour is Behaviour.RCPT_KNOWN else None
         mailbox = Mailbox(
             server=spec.name,
             host=spec.host,
             line=line,
             accept=self.accepted.append,
-            recipients=lambda: self._recipients.get(spec.name),
+            recipients=lambda: self._recipients.get(spec.name, known),
             context=context,
             esmtp=spec.behaviour is not Behaviour.HELO_ONLY,
             answer_quit=spec.behaviour is not Behaviour.GOOD_NO_QUIT,
+            greeting=_greeting(spec),
+            pauses=PAUSES.get(spec.behaviour, (0.0, 0.0)),
+            odd=spec.behaviour is Behaviour.GOOD_ODD_EHLO,
+            long=spec.behaviour is Behaviour.GOOD_LONG_LINE,
+            refusal=REFUSALS.get(spec.behaviour),
         )
         try:
             await mailbox.serve()
@@ -171,11 +202,26 @@ class BrokenServers:
         if spec.behaviour in NO_STARTTLS:
             return None
         context = self._shop.context(spec.host, FLAWS.get(spec.behaviour, Flaw.NONE))
-        if spec.behaviour is Behaviour.TLS10_ONLY:
-            return only_tls_1_0(context)
+        if spec.behaviour is Behaviour.GOOD_SNI:
+            return by_name(self._shop.context(spec.host, Flaw.WRONG_NAME), spec.host, context)
+        if spec.behaviour in VERSIONS:
+            context = only(context, VERSIONS[spec.behaviour])
         if spec.behaviour in WANTS_CLIENT_CERTIFICATE:
             context = wanting_client_certificate(context, self.ca_file)
-        return only_tls_1_2(context) if spec.behaviour in ONLY_TLS12 else context
+        return context
+
+
+async def _handshaking(serve: Handshake, context: ssl.SSLContext, line: Line) -> None:
+    """A script that goes wrong from STARTTLS on."""
+    line.doomed = False
+    await serve(line, context)
+
+
+def _greeting(spec: ServerSpec) -> tuple[str, ...]:
+    """A greeting of several lines for the server that has one; else the usual one."""
+    if spec.behaviour is not Behaviour.GOOD_MULTILINE:
+        return ()
+    return f"220 {spec.host} ESMTP sandbox", "220 Use of this system is logged", "220 Ready when you are"
 
 
 def address_of(number: int) -> str:

@@ -17,10 +17,18 @@ from rich.text import Text
 from rich.tree import Tree
 
 from bot.core.probe_result import PHASES, ProbeResult, TargetResult, TlsFacts
+from bot.core.recipient import RcptCause, RcptFacts
 from knowledge.classify import Cause
 
 GOOD, BAD, NOTE = "✓", "✗", "!"
 NAMES_SHOWN = 6
+RECIPIENT_WORDS: dict[str, str] = {
+    RcptCause.OK: "the recipient is accepted",
+    RcptCause.REJECTED: "the recipient is refused",
+    RcptCause.GREYLISTED: "not now, try again later (greylisting or the like)",
+    RcptCause.RELAY_DENIED: "the server does not take mail for that domain",
+    RcptCause.CATCH_ALL: "accepted, but so is any made-up recipient",
+}
 
 
 @contextmanager
@@ -39,7 +47,15 @@ def render_probe(result: ProbeResult, title: str | None = None) -> RenderableTyp
     tree = Tree(Text.assemble((title or "Probe", "bold"), (", as seen from this machine", "dim")))
     for target in result.targets:
         tree.add(_target(target))
-    return Group(tree, _verdict(result))
+    recipient = [_recipient(result.rcpt)] if result.rcpt else []
+    return Group(tree, *recipient, _verdict(result))
+
+
+def _recipient(rcpt: RcptFacts) -> Text:
+    """One line: would the recipient be accepted, and in the server's own words why not."""
+    said = f": {rcpt.status}" if rcpt.status else ""
+    words = RECIPIENT_WORDS.get(rcpt.cause, f"the server broke off ({rcpt.cause.replace('_', ' ')})")
+    return Text(f"{GOOD if rcpt.ok else BAD} {rcpt.address}: {words}{said}", style="green" if rcpt.ok else "bold red")
 
 
 def _verdict(result: ProbeResult) -> Text:

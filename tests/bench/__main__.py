@@ -18,7 +18,8 @@ from bot.core.policy import Policy
 from bot.core.targets import AddressPolicy
 from bot.probes.runner import Prober, ProbeRequest
 from bot.sandbox.dns_server import DnsServer
-from bot.sandbox.smtp_behaviours import CAST, Behaviour, Row
+from bot.sandbox.smtp_behaviours import Behaviour
+from bot.sandbox.smtp_cast import CAST, Row
 from bot.sandbox.smtp_servers import BrokenServers
 from bot.services.triage import triage_connector
 from knowledge.diagnose import diagnose

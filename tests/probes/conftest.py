@@ -41,6 +41,7 @@ class Lab:
             tls_setting=spec.tls_setting,
             tls_domain=spec.tls_domain,
             timeout=timeout,
+            rcpt=f"postmaster@{spec.host}" if spec.expected_rcpt else None,
         )
 
 
@@ -48,4 +49,4 @@ class Lab:
 async def lab() -> AsyncIterator[Lab]:
     """The whole cast."""
     async with BrokenServers() as servers, DnsServer(servers.zone()) as dns:
-        yield Lab(servers, dns, Prober(nameservers=[dns.address], ca_file=servers.ca_file))
+        yield Lab(servers, dns, Prober(nameservers=[dns.address], ca_file=servers.ca_file, crl_file=servers.crl_file))

@@ -12,8 +12,8 @@ import pytest
 from bot.core.probe_result import TargetResult, judged, overall
 from bot.core.targets import AddressPolicy
 from bot.probes import connecting
+from bot.probes.broken import Broken
 from bot.probes.deadline import Deadline
-from bot.probes.dialogue import Broken
 from bot.probes.runner import Prober, ProbeRequest, forgive_ipv6, request_for
 from bot.probes.truststore import NoTrustStore
 from bot.sandbox.dns_server import Node

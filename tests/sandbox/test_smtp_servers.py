@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.sandbox.smtp_behaviours import CAST, Row
+from bot.sandbox.smtp_cast import CAST, Row
 from bot.sandbox.smtp_listeners import Refusing, free_port
 from bot.sandbox.smtp_mailbox import RECIPIENTS, SIZE
 from bot.sandbox.smtp_servers import Accepted, Behaviour, BrokenServers, address_of

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
 from bot.core.probe_result import ProbeResult, TargetResult, TlsFacts, judged, overall
+from bot.core.recipient import RcptFacts
 from bot.terminal.probe import progress_line, render_probe
 from knowledge.classify import Cause, Fault, Stage, judge
 
@@ -71,6 +73,22 @@ def test_degraded_skipped_and_empty_results_say_so() -> None:
     assert "! 192.0.2.0/24 port 25: left out" in text
     assert "Nothing was probed" in text
     assert "Nothing was probed" in shown(overall([], 5))
+
+
+@pytest.mark.parametrize(
+    ("cause", "line"),
+    [
+        ("rcpt_ok", "✓ a@b.test: the recipient is accepted: 250 [b]said[/b]"),
+        ("rcpt_greylisted", "✗ a@b.test: not now, try again later (greylisting or the like): 250"),
+        ("closed", "✗ a@b.test: the server broke off (closed): 250 [b]said[/b]"),
+    ],
+)
+def test_the_recipients_answer_stands_above_the_verdict(cause: str, line: str) -> None:
+    rcpt = RcptFacts(address="a@b.test", cause=cause, status="250 [b]said[/b]")
+    assert line in shown(overall([replace(GOOD, rcpt=rcpt)], 5))
+    assert "a@b.test: the recipient is refused\n" in shown(
+        overall([replace(GOOD, rcpt=RcptFacts(address="a@b.test", cause="rcpt_rejected"))], 5)
+    )
 
 
 @pytest.mark.parametrize("cause", list(Cause))
