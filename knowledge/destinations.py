@@ -50,6 +50,9 @@ _TAGGED_IP = _rules(
     ("outboundproxy", r"outboundproxytargetip\s{0,3}[:=]\s{0,3}([0-9a-f:.]{2,45})"),
     ("endpoint", r"last endpoint attempted was ([0-9a-f:.]{2,45})"),
     ("giving up on", r"giving up on ([0-9a-f:.]{2,45})"),
+    ("dial tcp", r"dial tcp \[?([0-9a-f:.]{2,45}?)\]?:[0-9]{1,5}:"),
+    ("econnrefused", r"econnrefused ([0-9a-f:.]{2,45})"),
+    ("etimedout", r"etimedout ([0-9a-f:.]{2,45})"),
     ("connection to", r"connection to ([0-9a-f:.]{2,45})(?:[:. ]|$)"),
     ("connected to", r"connected to ([0-9a-f:.]{2,45}) but"),
     ("does not like", r"([0-9a-f:.]{2,45}) does not like"),
@@ -58,6 +61,11 @@ _TAGGED_IP = _rules(
 
 _NAMED = _rules(
     ("name service", rf"name service error for name=({_NAME})"),
+    ("resolved: '", rf"resolved: '({_NAME})'"),
+    ("enotfound", rf"enotfound ({_NAME})"),
+    ("dial tcp: lookup", rf"dial tcp: lookup ({_NAME})"),
+    ("input from", rf"input from ({_NAME})"),
+    ("deferred: ", rf"deferred: ({_NAME})[.:]{{1,2}} (?:no route|connection|network)"),
     ("look up host", rf"unable to look up host ({_NAME})"),
     ("lookup of", rf"lookup of ({_NAME}) (?:responded|had|failed)"),
     ("resolution of", rf"address resolution of ({_NAME}) failed"),

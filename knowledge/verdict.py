@@ -32,7 +32,8 @@ _INNER = re.compile(
 )
 _EXPIRED = re.compile(
     r"message expired|queue\.expired|status=expired|delivery time expired|retry time(?:out)? exceeded"
-    r"|expired, returned to sender|could not be delivered for [0-9]{1,3} days"
+    r"|(?:in (?:the )?queue|in line) too long|after multiple retries|within the allowed queue period"
+    r"|for a long time \(and|message timed out|expired, returned to sender|could not be delivered for [0-9]{1,3} days"
 )
 _SAID = re.compile(r"\](?: said)?: ([245][0-9]{2})[ -](?!#?[245]\.[0-9])")
 """A server's answer in Postfix's or Exim's words, without an enhanced code: whatever it says, the session stood."""

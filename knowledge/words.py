@@ -40,27 +40,28 @@ ROWS: tuple[Row, ...] = (
     # How far the conversation came outweighs what was said in it.
     _row(C.SMTP_ERROR, "refused to talk", r"refused to talk to (?:me|us)", firm=True),
     _row(C.SMTP_ERROR, "mail server after", r"remote mail server after (?:initial connection|[eh][he]lo)", firm=True),
-    _row(C.SMTP_ERROR, "greeting failed", r"but greeting failed", firm=True),
+    _row(C.SMTP_ERROR, "greeting failed|refused mail service", r"but greeting failed|refused mail service", firm=True),
     _row(C.STARTTLS_REJECTED, "in reply to starttls", r"in reply to starttls", firm=True),
     _row(C.SMTP_ERROR, "in reply to ehlo|in reply to helo", r"in reply to (?:ehlo|helo)", firm=True),
     _row("5.4.6", "loop|too many hops", r"loops back to myself|mail (?:forwarding )?loop|routing loop|too many hops"),
     _row("5.3.4", "size", r"message size [0-9]{0,12} ?exceeds|exceeds (?:the )?(?:maximum )?(?:message )?size limit"),
-    _row("5.1.0", "nullmx|null mx", r"null ?mx", cause=C.NULL_MX),
+    _row("5.1.0", "nullmx|null mx|no smtp", r"null ?mx|record indicated no smtp service", cause=C.NULL_MX),
     # Certificates before TLS: "TLS failed: certificate has expired" is about the certificate.
     _row(C.CERT_EXPIRED, "expired", r"certificate ?-?(?:has |is )?expired|expired certificate"),
     _row(
         C.CERT_NAME,
-        "mismatch|match",
+        "mismatch|match|valid for",
         r"subject ?mismatch|(?:hostname|certificate|name)[ -]?(?:name |host )?mismatch|certificate [^\n]{0,60}"
-        r"(?:does not|doesn't|did not) match",
+        r"(?:does not|doesn't|did not) match|certificate is valid for [^\n]{1,120}, not ",
     ),
     _row(C.CERT_REVOKED, "revoked", r"certificate ?(?:has been |was |is )?revoked|revoked certificate"),
     _row(C.CERT_NOT_YET_VALID, "not yet valid", r"certificate ?(?:is )?not yet valid"),
     _row(C.CERT_SELF_SIGNED, "self", r"self[ -]?signed certificate|certificate (?:is )?self[ -]?signed"),
     _row(
         C.CERT_UNTRUSTED,
-        "untrusted|trusted|issuer",
-        r"untrusted ?(?:root|issuer)|certificate (?:is )?not (?:verified|trusted)|untrusted certificate"
+        "untrusted|trusted|issuer|certification path|pkix path|unknown authority|unknown ca",
+        r"valid certification path|pkix path|signed by unknown authority|unknown ca\b"
+        r"|untrusted ?(?:root|issuer)|certificate (?:is )?not (?:verified|trusted)|untrusted certificate"
         r"|certificate (?:is )?untrusted|unable to get (?:local )?issuer certificate",
     ),
     _row(
@@ -75,7 +76,7 @@ ROWS: tuple[Row, ...] = (
         "tls",
         r"tls is required,? but was not offered|starttls is required|issue a starttls command"
         r"|(?:did not|does not|doesn't|not) (?:offer|support|advertise)(?:ed)? (?:start)?tls"
-        r"|starttls (?:is )?not (?:offered|supported|available|advertised)",
+        r"|starttls (?:extension )?(?:is )?not (?:offered|supported|available|advertised)",
     ),
     _row(
         C.STALLED,
@@ -93,7 +94,7 @@ ROWS: tuple[Row, ...] = (
         r"handshake[ _]fail|cannot start tls|tls negotiation fail|tls handshake (?:error|fail)"
         r"|tls (?:is )?(?:currently |temporarily )?(?:not available|unavailable)|starttls (?:error|fail)"
         r"|(?:gnutls|ssl)_handshake|tls session fail"
-        r"|(?:tls|ssl) (?:error|failure)|ssl routines",
+        r"|(?:tls|ssl) (?:error|failure)|ssl routines|ssl[^\n]{0,30}wrong[ _]version",
     ),
     # DNS
     _row(
@@ -105,19 +106,23 @@ ROWS: tuple[Row, ...] = (
     ),
     _row(
         C.NODATA,
-        "inforecords|infonorecords|no relevant answers|no data known|no such record|no mx|no address|no valid mx",
+        "inforecords|infonorecords|no relevant answers|no data known|no such record|no mx|no address|no valid mx"
+        "|mail exchanger",
         r"infonorecords|had no relevant answers|no data known|no (?:valid )?mx (?:records? )?(?:found|for|exist)"
-        r"|no mx or a|no address(?: record)?s? (?:found|associated)",
+        r"|no mx or a|no address(?: record)?s? (?:found|associated)|no mx host for"
+        r"|couldn't find a mail exchanger",
     ),
     _row(C.DNS_ERROR, "name server", r"(?:malformed|unexpected|bad) (?:or unexpected )?name server reply"),
     _row(C.DNS_TIMEOUT, "dns|name server", r"(?:\bdns\b|name server)[^\n]{0,60}tim(?:ed|e) ?out"),
     _row(
         C.NXDOMAIN,
-        "not found|nxdomain|nonexistent|non-existent|not known|unknown|not exist|couldn't find any host",
+        "not found|nxdomain|nonexistent|non-existent|not known|unknown|not exist|couldn't find any host|no such"
+        "|enotfound|could not be",
         r"host or domain name not found|name service error|nxdomain|infodomainnonexistent|nonexistentdomain"
         r"|non-?existent (?:host|domain)|name or service not known|(?<!ress rejected: )domain (?:name )?not found"
         r"|(?<!sender )host (?:is )?unknown|unknown host|domain [^\n]{0,260}does not exist|host not found"
-        r"|couldn't find any host|(?:host|domain) does not exist",
+        r"|couldn't find any host|(?:host|domain) does not exist|no such (?:host|domain)\b|enotfound"
+        r"|dns records for the destination [^\n]{0,40}could not be found|name could not be resolved",
     ),
     _row(
         C.DNS_ERROR,
@@ -130,9 +135,10 @@ ROWS: tuple[Row, ...] = (
     # Connected, then silence or a broken session
     _row(
         C.STALLED,
-        "timed out while|timeout while|read banner|smtp timeout|due to timeout|conversation with",
+        "timed out while|timeout while|read banner|smtp timeout|due to timeout|conversation with|waiting for input"
+        "|i/o timeout",
         r"conversation with [^\n]{0,330}timed out|(?:timed out|timeout) while (?!connecting)|smtp timeout"
-        r"|dropped due to timeout|unable to read banner",
+        r"|dropped due to timeout|unable to read banner|timeout waiting for input|read tcp [^\n]{0,120}i/o timeout",
         firm=True,
     ),
     _row(
@@ -144,8 +150,9 @@ ROWS: tuple[Row, ...] = (
     _row(
         C.CLOSED,
         "lost connection|connection lost|closed|dropped|disconnect|suspiciousremote|broken pipe|died|unexpected eof"
-        "|read error",
-        r"lost connection|connection lost|suspiciousremoteservererror|disconnected abruptly|remotely closed"
+        "|read error|transport connection",
+        r"forcibly closed|from the transport connection"
+        r"|lost connection|connection lost|suspiciousremoteservererror|disconnected abruptly|remotely closed"
         r"|connection (?:was |has been |is )?(?:unexpectedly |abruptly |prematurely )?(?:closed|dropped|died)"
         r"|(?:closed|dropped) (?:the )?connection|connection died|broken pipe|unexpected eof|read error from"
         r"|(?:remote|server|host|peer) disconnected",
@@ -153,9 +160,9 @@ ROWS: tuple[Row, ...] = (
     # Never connected
     _row(
         C.UNREACHABLE,
-        "no route|unreachable|10065|10051|(113)|(101)|errno = 113|errno = 101",
+        "no route|unreach|10065|10051|(113)|(101)|errno = 113|errno = 101",
         r"no route to host|(?:network|host|destination) (?:is )?unreachable|\b10065\b|\b10051\b|\((?:113|101)\)"
-        r"|errno = 1(?:13|01)\b",
+        r"|errno = 1(?:13|01)\b|e(?:host|net)unreach",
     ),
     _row(
         C.REFUSED,
@@ -169,7 +176,8 @@ ROWS: tuple[Row, ...] = (
         "timed out|timedout|timeout|10060|274c|(110)|errno = 110|properly respond|deadline_exceeded",
         r"connection (?:attempt )?timed ?out|socket ?timed ?out|connect[^\n]{0,80}tim(?:ed|e) ?out|\b10060\b"
         r"|0x0?274c|0000274c|\(110\)|errno = 110\b|did not properly respond|operation timed out|: timed out|timedout"
-        r"|timed out[^\n]{0,20}connect|connection time-?out|deadline_exceeded|^timed out$",
+        r"|timed out[^\n]{0,20}connect|connection time-?out|deadline_exceeded|^timed out$"
+        r"|dial tcp [^\n]{0,80}i/o timeout",
     ),
     # The same in other languages, where nothing else survived.
     *(_row(cause, triggers, pattern) for cause, triggers, pattern in PHRASES),
