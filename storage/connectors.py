@@ -99,6 +99,16 @@ def claim_due(db: Database, now: datetime, limit: int, lease: timedelta) -> list
     return [replace(_connector(row), next_probe_at=now + lease) for row in rows]
 
 
+def newcomers(db: Database, now: datetime) -> list[Connector]:
+    """Connectors that are due because they were just listed or changed, and nothing was decided for them since."""
+    rows = db.query(
+        """SELECT * FROM connectors WHERE enabled = 1 AND missing_since IS NULL AND next_probe_at <= ?
+            AND next_probe_at = changed_at""",
+        [to_ms(now)],
+    )
+    return list(map(_connector, rows))
+
+
 def schedule(db: Database, connector_id: int, at: datetime) -> None:
     """Probe it next at this moment."""
     db.execute("UPDATE connectors SET next_probe_at = ? WHERE id = ?", [to_ms(at), connector_id])

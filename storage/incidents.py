@@ -44,7 +44,7 @@ _RETIRED = """SELECT DISTINCT i.connector_id FROM incidents AS i JOIN connectors
 _WAITING = """SELECT i.connector_id, i.severity, i.escalated, count(*) AS waiting, min(m.received_at) AS oldest,
         min(m.expires_at) AS first_expiry
     FROM incidents AS i JOIN queued_messages AS m ON m.connector_id = i.connector_id AND m.status = 'queued'
-    WHERE i.state <> 'resolved' GROUP BY i.id ORDER BY i.id"""
+    WHERE i.state <> 'resolved' AND i.code NOT LIKE 'warning:%' GROUP BY i.id ORDER BY i.id"""
 _PRUNE = """SELECT id FROM incidents AS i WHERE state = 'resolved' AND resolved_at < ?
     AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.incident_id = i.id AND o.state IN ('pending', 'sending'))
     AND NOT EXISTS (SELECT 1 FROM actions AS a WHERE a.incident_id = i.id)
@@ -158,7 +158,7 @@ def at_retired_connectors(db: Database) -> list[int]:
 
 
 def waiting(db: Database) -> list[Waiting]:
-    """What waits behind each open incident, whatever its code."""
+    """What waits behind each open outage, whatever its code."""
     return [
         Waiting(
             connector_id=row["connector_id"],

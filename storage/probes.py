@@ -46,6 +46,14 @@ def recent(db: Database, connector_id: int, limit: int) -> list[ProbeRecord]:
     return list(map(_probe, rows))
 
 
+def recent_good(db: Database, connector_id: int, limit: int) -> list[ProbeRecord]:
+    """The last probes of one connector that were fine, newest first."""
+    rows = db.query(
+        "SELECT * FROM probes WHERE connector_id = ? AND ok = 1 ORDER BY id DESC LIMIT ?", [connector_id, limit]
+    )
+    return list(map(_probe, rows))
+
+
 def last_good(db: Database, connector_id: int, before_id: int | None = None) -> ProbeRecord | None:
     """The newest probe that was fine, of those stored before `before_id` if one is given."""
     rows = db.query(

@@ -12,6 +12,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+WARNING_PREFIX = "warning:"
+"""Codes of incidents that are told before mail stops begin so (bot/core/early_warnings.py lists them)."""
+
 DEFAULT_EXPIRY = timedelta(hours=24)
 """How long a mail system retries before it bounces, unless it says otherwise (Exchange Online's default)."""
 
@@ -288,6 +291,11 @@ class Incident:
     flapping: bool = False
     previous_id: int | None = None
     resolution: str | None = None
+
+    @property
+    def is_warning(self) -> bool:
+        """Is it told before mail stops? Then it is no outage: mail flows, and nothing counts it as failing."""
+        return self.code.startswith(WARNING_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ class EventKind(StrEnum):
     EVIDENCE = "evidence"  # redraw only: counts or probe verdict changed
     CRITICAL = "critical"  # reason
     ESCALATED = "escalated"  # mark: "4 h" …, waiting, first_bounce_at
+    WARNED = "warned"  # an early warning passed its next threshold; mark
     FLAPPING = "flapping"  # times
     ACKNOWLEDGED = "acknowledged"
     REPROBED = "reprobed"  # ok, code, status, stage, elapsed_ms
@@ -28,7 +29,7 @@ class EventKind(StrEnum):
     FIX_VERIFIED = "fix_verified"  # action_id, detail: [lines]
     FIX_NOT_YET = "fix_not_yet"  # action_id, detail: [lines], next_at
     FIX_UNDONE = "fix_undone"  # action_id, detail: [lines]
-    RESOLVED = "resolved"  # reason: "delivering" | "retired" | "removed" | "drained"
+    RESOLVED = "resolved"  # reason: a resolution, such as "delivering", "retired", "renewed"
 
 
 TELL: dict[EventKind, OutboxKind | None] = {
@@ -36,6 +37,7 @@ TELL: dict[EventKind, OutboxKind | None] = {
     EventKind.EVIDENCE: None,
     EventKind.CRITICAL: OutboxKind.BROADCAST,
     EventKind.ESCALATED: OutboxKind.BROADCAST,
+    EventKind.WARNED: OutboxKind.BROADCAST,
     EventKind.FLAPPING: OutboxKind.REPLY,
     EventKind.ACKNOWLEDGED: OutboxKind.REPLY,
     EventKind.REPROBED: OutboxKind.REPLY,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bot.core.policy import Policy
-from bot.core.views import Difference, Disagreement
+from bot.core.views import Disagreement
 from knowledge.classify import Stage
 from storage.records import CodeCount, ProbeRecord, QueueSummary
 
@@ -24,19 +24,6 @@ NETWORK_CODES = frozenset({DNS_FAILED, TIMED_OUT})
 
 _NULL_MX = re.compile(r"null[\s_-]?mx|does not accept (?:e-?)?mail", re.IGNORECASE)
 _CERTIFICATE = re.compile(r"certificat|\bx\.?509\b|\bcert[_ ]|self[- ]signed|trust ?chain|untrusted", re.IGNORECASE)
-_SHOWN = {
-    "addresses": "DNS answer",
-    "banner": "banner",
-    "capabilities": "EHLO answer",
-    "certificate": "certificate",
-    "certificate_subject": "certificate subject",
-    "certificate_expires": "certificate expiry",
-    "smart_hosts": "smart hosts",
-    "port": "port",
-    "tls_setting": "TLS setting",
-    "tls_domain": "TLS domain",
-}
-_NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,26 +120,6 @@ def disagreement(queue: QueueSummary, run: ProbeRun, *, flows: bool) -> Disagree
         return Disagreement.BOT_IS_BLOCKED if flows else None
     agreed = any(t.probed and t.waiting for t in troubles(queue, run, Policy(), _any_moment(queue)))
     return None if agreed else Disagreement.DIFFERENT_CODES
-
-
-def differences(good: ProbeRecord | None, bad: ProbeRecord | None) -> tuple[Difference, ...]:
-    """What the first bad observation shows otherwise than the last good one did: usually it is the cause."""
-    if good is None or bad is None:
-        return ()
-    before, after = good.fingerprint, dict(bad.fingerprint)
-    if bad.stage == Stage.DNS:
-        after.setdefault("addresses", _NONE)
-    return tuple(
-        Difference(what=shown, before=before[key], after=after[key])
-        for key, shown in _SHOWN.items()
-        if key in before and key in after and before[key] != after[key]
-    )
-
-
-def first_bad(newest_first: Sequence[ProbeRecord]) -> ProbeRecord | None:
-    """The first failure of the run that the newest probe belongs to; None while it is fine."""
-    length = _leading(not p.ok for p in newest_first)
-    return newest_first[length - 1] if length else None
 
 
 def _leading(matches: Iterable[bool]) -> int:

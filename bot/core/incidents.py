@@ -36,6 +36,12 @@ class Reason(StrEnum):
     DRAINED = "nothing waits any more"
     RETIRED = "the connector was disabled"
     REMOVED = "the connector is no longer listed"
+    AHEAD = "good probes show what will stop mail"
+    RENEWED = "the certificate was renewed"
+    EXPIRED = "the certificate's time is over"
+    UNUSED = "that certificate is no longer used"
+    BACK = "what was missing is back"
+    SETTLED = "it is meant to be so by now"
 
     NOT_OFTEN_ENOUGH = "the probe has not failed often enough"
     BLIND = "we are blind, so our probes say nothing"
@@ -90,14 +96,15 @@ class Decision:
 
 def decide(situation: Situation) -> tuple[Decision, ...]:
     """One decision per open incident, then one per trouble that has none."""
-    if (gone := _gone(situation.connector)) is not None:
-        return tuple(_resolve(known, gone, situation) for known in situation.known if not _being_fixed(known))
+    if (ended := gone(situation.connector)) is not None:
+        return tuple(_resolve(known, ended, situation) for known in situation.known if not _being_fixed(known))
     followed = [_follow(known, situation) for known in situation.known]
     fresh = [t for t in situation.troubles if not any(known.is_of(t) for known in situation.known)]
     return (*followed, *(_begin(trouble, situation) for trouble in fresh))
 
 
-def _gone(connector: Connector) -> Reason | None:
+def gone(connector: Connector) -> Reason | None:
+    """Why a connector is no longer watched; None: it is."""
     if connector.missing_since is not None:
         return Reason.REMOVED
     return None if connector.enabled else Reason.RETIRED
@@ -114,7 +121,7 @@ def _begin(trouble: Trouble, situation: Situation) -> Decision:
     if reason not in (Reason.PROBE_FAILS, Reason.BOTH_AGREE, Reason.MAIL_STUCK):
         return Decision(reason=reason, code=trouble.code)
     previous = situation.past.get(trouble.code)
-    if previous is not None and _since_end(previous, situation.now) > LINKED_FOR:
+    if previous is not None and since_end(previous, situation.now) > LINKED_FOR:
         previous = None
     flapping = previous is not None and _flaps(previous, situation)
     told = _evidence(None, trouble, situation)
@@ -153,10 +160,11 @@ def _may_open(trouble: Trouble, situation: Situation) -> Reason:
 def _flaps(previous: Incident, situation: Situation) -> bool:
     """Did it end by itself, a moment ago? What a person switched off and on again does not flap."""
     by_itself = previous.resolution not in (_RESOLUTIONS[Reason.RETIRED], _RESOLUTIONS[Reason.REMOVED])
-    return by_itself and _since_end(previous, situation.now) <= situation.policy.flap_window
+    return by_itself and since_end(previous, situation.now) <= situation.policy.flap_window
 
 
-def _since_end(previous: Incident, now: datetime) -> timedelta:
+def since_end(previous: Incident, now: datetime) -> timedelta:
+    """How long ago a resolved incident ended."""
     return now - (previous.resolved_at or previous.updated_at)
 
 

@@ -25,6 +25,12 @@ class Policy:
     escalate_before_bounce: timedelta = timedelta(hours=1)
     flap_window: timedelta = timedelta(hours=1)
     """Re-opening within this time of the last resolve counts as flapping: told once, then kept open."""
+    certificate_marks: tuple[timedelta, ...] = tuple(timedelta(days=n) for n in (30, 14, 7, 1))
+    """A certificate that expires within one of these is told, once for each."""
+    warning_settles: timedelta = timedelta(days=7)
+    """What a server no longer has, and nobody brought back for so long, is how it is meant to be by now."""
+    probe_backs_off_after: timedelta = timedelta(hours=1)
+    """A failure that lasts is probed half as often after each such time, up to the usual interval."""
     blind_after: int = 5
     """So many targets that were fine and turn to one network code within one interval mean that we are blind."""
     verify_after: timedelta = timedelta(seconds=3600)

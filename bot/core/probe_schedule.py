@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from zlib import crc32
 
@@ -14,6 +15,12 @@ SPREAD = 0.1
 """An interval is shortened by up to this part, the same for a connector every time: so thousands drift apart."""
 
 
+SURGE = 300
+"""So many connectors may be due at once before they are spread."""
+PACE = 50
+"""Connectors a second that a spread begins with at least."""
+
+
 def record_of(connector: Connector, result: ProbeResult, now: datetime) -> ProbeRecord:
     """A probe as it is stored: the settings that it was made with stand in the fingerprint beside what was seen."""
     settings = {
@@ -21,6 +28,7 @@ def record_of(connector: Connector, result: ProbeResult, now: datetime) -> Probe
         "port": str(connector.port or "the usual one"),
         "tls_setting": str(connector.tls_setting),
         "tls_domain": connector.tls_domain or "none",
+        "mx": ", ".join(dict.fromkeys(t.host for t in result.targets)) if connector.use_mx else "",
     }
     return ProbeRecord(
         connector_id=connector.id,
@@ -37,12 +45,33 @@ def record_of(connector: Connector, result: ProbeResult, now: datetime) -> Probe
     )
 
 
-def interval(connector: Connector, policy: Policy, *, failing: bool) -> timedelta:
-    """How long until a connector's next probe: stable for it, a little different for each."""
+def interval(connector: Connector, policy: Policy, *, failing_for: timedelta | None = None) -> timedelta:
+    """How long until a connector's next probe: stable for it, a little different for each.
+
+    `failing_for` None: all is well. A failure is looked at more often, and ever less so the longer it lasts: never less
+    often than usual, so its end is noticed as soon as any trouble would be.
+    """
     usual = connector.probe_interval or policy.probe_interval
-    whole = min(usual, policy.probe_interval_failing) if failing else usual
-    share = crc32(f"{connector.backend}/{connector.key}".encode()) / 2**32
-    return whole * (1 - SPREAD * share)
+    if failing_for is None:
+        return usual * (1 - SPREAD * share(connector))
+    doublings = min(max(failing_for // policy.probe_backs_off_after, 0), 16)
+    return min(usual, policy.probe_interval_failing * (1 << doublings)) * (1 - SPREAD * share(connector))
+
+
+def share(connector: Connector) -> float:
+    """A number from 0 to 1 that is a connector's own: where it stands when many are spread."""
+    return crc32(f"{connector.backend}/{connector.key}".encode()) / 2**32
+
+
+def spread(due: Collection[Connector], policy: Policy, now: datetime) -> dict[int, datetime]:
+    """When to probe connectors that are all due at once: connector id → moment, none later than its interval.
+
+    Few are left as they are. Many (a first import, a long pause, a clock that was set) begin at a steady pace.
+    """
+    if len(due) <= SURGE:
+        return {}
+    window = timedelta(seconds=len(due) / PACE)
+    return {c.id: now + min(window, c.probe_interval or policy.probe_interval) * share(c) for c in due}
 
 
 def destination(connector: Connector) -> str:

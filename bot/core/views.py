@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from bot.core.capabilities import Capability
 from storage.records import (
@@ -61,6 +62,8 @@ class IncidentView:
     """What the connector's mail system can do; empty where nobody can act on it."""
     queue_read_at: datetime | None = None
     queue_stale: bool = False
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """An early warning's facts as they were told last (bot/core/early_warnings.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,9 @@ class ConnectorView:
     now: datetime
     probe: ProbeRecord | None = None
     incidents: tuple[Incident, ...] = ()
+    """Its open outages."""
+    warnings: tuple[Incident, ...] = ()
+    """What will stop mail if nobody acts: mail still flows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

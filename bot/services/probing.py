@@ -11,21 +11,19 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from sqlite_utils import Database
 
-from bot.core.blindness import Horizon
 from bot.core.clock import Clock
 from bot.core.events import EventKind
-from bot.core.evidence import NETWORK_CODES
 from bot.core.policy import Policy
 from bot.core.probe_result import ProbeResult
-from bot.core.probe_schedule import destination, interval, record_of
-from bot.probes.runner import ProbeRequest, request_for
-from bot.services.monitor import blind_incident, tell_blind, tell_seeing
+from bot.core.probe_schedule import interval, record_of, share, spread
+from bot.probes.runner import request_for
+from bot.services.monitor import blind_incident, tell_blind
 from bot.services.timeline import record_event
 from bot.services.triage import triage_connector
+from bot.services.vantage import Probes, Vantage
 from storage import connectors, incidents, probes
 from storage.connection import Store
 from storage.records import Connector, Incident, ProbeRecord
@@ -35,20 +33,6 @@ LOG = logging.getLogger(__name__)
 LEASE_MARGIN = timedelta(seconds=30)
 CLAIM_AGAIN = 0.5
 """Seconds after which a tick that still waits for probes looks for connectors that have become due."""
-EGRESS_TIMEOUT = 5.0
-EGRESS_KNOWN_FOR = timedelta(seconds=2)
-
-
-class Probes(Protocol):
-    """What is asked of bot.probes.runner.Prober."""
-
-    async def probe(self, request: ProbeRequest) -> ProbeResult:
-        """See there."""
-        ...
-
-    async def egress_open(self, targets: Sequence[tuple[str, int]], timeout: float) -> bool:
-        """See there."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,23 +66,16 @@ class Probing:
         self._clock = clock
         self._default_port = default_port
         self._default_channel = default_channel
-        self._egress = egress
         self._concurrency = concurrency
         self._timeout = timeout
         self._running: dict[int, asyncio.Task[ProbeRecord]] = {}
         self._askers: dict[int, list[str]] = {}
-        self._horizon = Horizon(policy)
-        self._egress_checked: tuple[datetime, bool] | None = None
-        self._looked_round_at: datetime | None = None
+        self._vantage = Vantage(store, prober, policy, egress=egress)
 
     async def recover(self) -> None:
         """Call it at start: takes up a blindness that was open when the last process ended, and mends due times."""
-        now = self._clock()
         await self.clock_jumped()
-        found = await self._store.read(_dark_then)
-        if found is not None:
-            code, dark = found
-            self._horizon.restore(dark, code, now)
+        await self._vantage.recover(self._clock())
 
     async def clock_jumped(self) -> None:
         """Call it after the clock was set: no probe waits longer than its interval."""
@@ -120,7 +97,7 @@ class Probing:
         while True:
             free = self._concurrency - len(self._running)
             mine |= {self._start(connector.id) for connector in await self._claim(free)}
-            await self._end_blindness()
+            await self._vantage.end_blindness(self._clock())
             if not mine:
                 break
             done, mine = await asyncio.wait(mine, timeout=CLAIM_AGAIN, return_when=asyncio.FIRST_COMPLETED)
@@ -137,7 +114,7 @@ class Probing:
         if limit <= 0:
             return []
         now, lease = self._clock(), timedelta(seconds=self._timeout) + LEASE_MARGIN
-        return await self._store.write(lambda db: connectors.claim_due(db, now, limit, lease))
+        return await self._store.write(lambda db: _claim(db, self._policy, now, limit, lease))
 
     def _start(self, connector_id: int) -> asyncio.Task[ProbeRecord]:
         task = self._running.get(connector_id)
@@ -164,9 +141,9 @@ class Probing:
         try:
             result = await self._prober.probe(request_for(connector, self._default_port, self._timeout))
             now = self._clock()
-            seen = await self._blind(connector, result, now)
+            seen = await self._vantage.note(connector, result, now)
             around = Around(
-                askers=tuple(dict.fromkeys(self._askers.pop(connector_id, ()))), seen=seen, dark=self._horizon.dark()
+                askers=tuple(dict.fromkeys(self._askers.pop(connector_id, ()))), seen=seen, dark=self._vantage.dark()
             )
             return await self._store.write(lambda db: self._record(db, connector, result, now, around))
         except Exception:
@@ -188,54 +165,9 @@ class Probing:
             tell_blind(db, now, self._default_channel, seen=around.seen, connector_ids=around.dark)
         blind = blind_incident(db) is not None
         triage_connector(db, connector.id, self._policy, now, default_channel=self._default_channel, blind=blind)
-        still_open = bool(incidents.open_at(db, connector.id))
-        failing = still_open or not record.ok
-        connectors.schedule(db, connector.id, now + interval(connector, self._policy, failing=failing))
+        wait = interval(connector, self._policy, failing_for=_failing_for(db, record))
+        connectors.schedule(db, connector.id, now + wait)
         return record
-
-    async def _blind(self, connector: Connector, result: ProbeResult, now: datetime) -> str | None:
-        """What tells us that we are blind: a code, or "egress"; None: nothing does."""
-        dark = result.code in NETWORK_CODES
-        turned = dark and await self._was_fine(connector.id)
-        self._horizon.note(connector.id, destination(connector), was_fine=turned, code=result.code, now=now)
-        if dark and self._egress and not await self._egress_open(now):
-            return "egress"
-        if not turned:
-            return None
-        code = self._horizon.went_dark(now)
-        if code is None:
-            await self._look_round(now)
-        return code
-
-    async def _was_fine(self, connector_id: int) -> bool:
-        before = await self._store.read(lambda db: probes.recent(db, connector_id, 1))
-        return bool(before) and before[0].ok
-
-    async def _egress_open(self, now: datetime) -> bool:
-        """Can we reach anything? Asked once for all targets that go dark together."""
-        checked = self._egress_checked
-        if checked is None or abs(now - checked[0]) > EGRESS_KNOWN_FOR:
-            is_open = await self._prober.egress_open(self._egress, EGRESS_TIMEOUT)
-            checked = self._egress_checked = (now, is_open)
-        return checked[1]
-
-    async def _look_round(self, now: datetime) -> None:
-        """A target went dark: probe some others soon, so that blindness shows before anything is opened."""
-        last = self._looked_round_at
-        if last is not None and abs(now - last) < self._policy.probe_interval_failing:
-            return
-        self._looked_round_at = now
-        await self._store.write(lambda db: _hurry_others(db, 2 * self._policy.blind_after, now))
-
-    async def _end_blindness(self) -> None:
-        known = await self._store.read(blind_incident)
-        if known is None:
-            return
-        now = self._clock()
-        if self._egress and not await self._egress_open(now):
-            return
-        if self._horizon.sees_again(known.opened_at, now):
-            await self._store.write(lambda db: tell_seeing(db, now))
 
 
 def _tell_reprobed(db: Database, incident: Incident, record: ProbeRecord, actor: str) -> None:
@@ -249,26 +181,31 @@ def _tell_reprobed(db: Database, incident: Incident, record: ProbeRecord, actor:
     record_event(db, incident.id, EventKind.REPROBED, now=record.at, actor=actor, data=data)
 
 
+def _claim(db: Database, policy: Policy, now: datetime, limit: int, lease: timedelta) -> list[Connector]:
+    """Take what is due. A crowd that was only just listed is spread first."""
+    _spread(db, connectors.newcomers(db, now), policy, now)
+    return connectors.claim_due(db, now, limit, lease)
+
+
 def _mend_due_times(db: Database, policy: Policy, now: datetime) -> None:
-    for connector in connectors.every(db):
-        latest = now + interval(connector, policy, failing=False)
-        if connector.next_probe_at > latest:
-            connectors.schedule(db, connector.id, latest)
+    """After a pause or a clock that was set: nobody waits longer than its interval, and not everybody comes at once.
+
+    Connectors with an open outage keep their place.
+    """
+    every = [c for c in connectors.every(db) if c.enabled]
+    for connector in every:
+        if connector.next_probe_at > now + interval(connector, policy):
+            connectors.schedule(db, connector.id, now + interval(connector, policy) * share(connector))
+    failing = {i.connector_id for i in incidents.open_everywhere(db) if not i.is_warning}
+    _spread(db, [c for c in every if c.next_probe_at <= now and c.id not in failing], policy, now)
 
 
-def _hurry_others(db: Database, limit: int, now: datetime) -> None:
-    """Make some connectors that were fine due now, each with another next hop."""
-    newest = probes.latest(db)
-    fine = [c for c in connectors.every(db) if c.enabled and (p := newest.get(c.id)) is not None and p.ok]
-    for connector in list({destination(c): c for c in fine}.values())[:limit]:
-        if connector.next_probe_at > now:
-            connectors.schedule(db, connector.id, now)
+def _spread(db: Database, due: Sequence[Connector], policy: Policy, now: datetime) -> None:
+    for connector_id, at in spread(due, policy, now).items():
+        connectors.schedule(db, connector_id, at)
 
 
-def _dark_then(db: Database) -> tuple[str, list[tuple[int, str]]] | None:
-    known = blind_incident(db)
-    if known is None:
-        return None
-    evidence = incidents.last_evidence(db, known.id)
-    found = (connectors.get(db, connector_id) for connector_id in evidence.get("connectors", ()))
-    return str(evidence.get("seen", "")), [(c.id, destination(c)) for c in found if c is not None]
+def _failing_for(db: Database, record: ProbeRecord) -> timedelta | None:
+    """How long the trouble lasts, as far as an open outage knows; None: all is well."""
+    begun = [i.first_failure_at for i in incidents.open_at(db, record.connector_id) if not i.is_warning]
+    return record.at - min(begun, default=record.at) if begun or not record.ok else None

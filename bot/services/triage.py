@@ -6,16 +6,20 @@ So the fact, the incident's transition, its event and what Slack is owed are all
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlite_utils import Database
 
+from bot.core.early_warnings import decide_warnings, split
 from bot.core.evidence import NAMELESS, ProbeRun, run_of, troubles
+from bot.core.foresight import Outlook, foreseen
 from bot.core.incidents import Decision, Known, Situation, decide
 from bot.core.policy import Policy
 from bot.services.timeline import record_event
 from storage import connectors, incidents, messages, probes
-from storage.records import Connector, Incident
+from storage.records import Connector, Incident, ProbeRecord
 
 LOG = logging.getLogger(__name__)
 
@@ -29,19 +33,21 @@ def triage_connector(
     """Look at everything known about one connector and do what it calls for; returns the incidents that changed.
 
     1. Read its last probes, its queue and its open incidents.
-    2. Decide (bot/core/incidents.py): each decision carries its reason.
+    2. Decide on outages (bot/core/incidents.py) and on what is to come (bot/core/early_warnings.py), with reasons.
     3. Write each change with its event and outbox rows. Doing it twice changes nothing the second time.
     `blind`: our own network is suspect, so probes open nothing.
     """
     connector = connectors.get(db, connector_id)
     if connector is None:
         return []
-    situation = _situation(db, connector, policy, now, blind=blind)
-    return [
-        _carry_out(db, connector, decision, now, default_channel)
-        for decision in decide(situation)
-        if decision.kind is not None
-    ]
+    known = [Known(incident=i, told=incidents.last_evidence(db, i.id)) for i in incidents.open_at(db, connector.id)]
+    outages, warnings = split(known)
+    few = probes.recent(db, connector.id, max(policy.open_after + 1, policy.resolve_after))
+    decisions = (
+        *decide(_situation(db, connector, policy, now, few=few, known=outages, blind=blind)),
+        *decide_warnings(_outlook(db, connector, policy, now, few=few, known=warnings)),
+    )
+    return [_carry_out(db, connector, made, now, default_channel) for made in decisions if made.kind is not None]
 
 
 def due_for_triage(db: Database, policy: Policy, now: datetime) -> list[int]:
@@ -54,12 +60,19 @@ def mail_flows(db: Database, connector_id: int, run: ProbeRun) -> bool:
     return run.first_failure_at is not None and messages.left_since(db, connector_id, run.first_failure_at) > 0
 
 
-def _situation(db: Database, connector: Connector, policy: Policy, now: datetime, *, blind: bool) -> Situation:
-    run = _run(db, connector.id, policy)
-    queue = messages.summary(db, connector.id)
-    found = troubles(queue, run, policy, now)
-    known = [Known(incident=i, told=incidents.last_evidence(db, i.id)) for i in incidents.open_at(db, connector.id)]
-    past = {t.code: incidents.last_resolved(db, connector.id, t.code) for t in found}
+def _situation(
+    db: Database,
+    connector: Connector,
+    policy: Policy,
+    now: datetime,
+    *,
+    few: Sequence[ProbeRecord],
+    known: Sequence[Known],
+    blind: bool,
+) -> Situation:
+    # Steady good probes are told from a few rows: that is the case for nearly everything.
+    run = run_of(few if any(p.ok for p in few[:1]) else probes.recent(db, connector.id, RUN_LENGTH))
+    found = troubles(messages.summary(db, connector.id), run, policy, now)
     return Situation(
         connector=connector,
         troubles=found,
@@ -67,18 +80,34 @@ def _situation(db: Database, connector: Connector, policy: Policy, now: datetime
         policy=policy,
         now=now,
         known=known,
-        past={code: incident for code, incident in past.items() if incident is not None},
+        past=_past(db, connector.id, [t.code for t in found]),
         flows=mail_flows(db, connector.id, run),
         blind=blind,
     )
 
 
-def _run(db: Database, connector_id: int, policy: Policy) -> ProbeRun:
-    """The present run of probes. Steady good ones are told from a few rows: that is the case for nearly everything."""
-    few = probes.recent(db, connector_id, max(policy.open_after, policy.resolve_after))
-    if any(p.ok for p in few[:1]):
-        return run_of(few)
-    return run_of(probes.recent(db, connector_id, RUN_LENGTH))
+def _outlook(
+    db: Database,
+    connector: Connector,
+    policy: Policy,
+    now: datetime,
+    *,
+    few: Sequence[ProbeRecord],
+    known: Sequence[Known],
+) -> Outlook:
+    """What good probes say of the time ahead; the rows at hand are enough unless some of them failed."""
+    good = few if all(p.ok for p in few) else probes.recent_good(db, connector.id, len(few)) if few[0].ok else ()
+    outlook = Outlook(
+        connector=connector, newest=few[0] if few else None, good=good, policy=policy, now=now, known=known
+    )
+    told = {k.incident.code for k in known}
+    return replace(outlook, past=_past(db, connector.id, [t.code for t in foreseen(outlook) if t.code not in told]))
+
+
+def _past(db: Database, connector_id: int, codes: Iterable[str]) -> dict[str, Incident]:
+    """The last resolved incident of each code."""
+    found = {code: incidents.last_resolved(db, connector_id, code) for code in codes}
+    return {code: incident for code, incident in found.items() if incident is not None}
 
 
 def _carry_out(db: Database, connector: Connector, decision: Decision, now: datetime, default_channel: str) -> Incident:

@@ -11,7 +11,7 @@ from bot.core.clock import Clock
 from bot.core.policy import Policy
 from bot.services.monitor import blind_incident
 from bot.services.triage import due_for_triage, triage_connector
-from storage import actions, actions, inbox, incidents, messages, outbox, probes, syncs
+from storage import actions, inbox, incidents, messages, outbox, probes, syncs
 from storage.connection import Store
 from storage.incidents import Waiting
 from storage.records import CodeCount, Severity
@@ -23,7 +23,6 @@ KEEP_PROBES = timedelta(days=30)
 KEEP_SAMPLES = timedelta(days=30)
 KEEP_SYNCS = timedelta(days=7)
 KEEP_SENT = timedelta(days=30)
-KEEP_OFFERS = timedelta(days=7)
 KEEP_INBOX = timedelta(hours=24)
 KEEP_OFFERS = timedelta(days=1)
 EXPIRY_GRACE = timedelta(hours=1)
@@ -100,7 +99,6 @@ def prune(db: Database, now: datetime) -> None:
     outbox.prune(db, now - KEEP_SENT)
     actions.forget_offers(db, now - KEEP_OFFERS)
     inbox.prune(db, now - KEEP_INBOX)
-    actions.forget_offers(db, now - KEEP_OFFERS)
     incidents.prune(db, now - KEEP_INCIDENTS)
 
 

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from sqlite_utils import Database
 
 from bot.core.capabilities import Capability
+from bot.core.changes import differences, first_bad
 from bot.core.events import EventKind
-from bot.core.evidence import differences, disagreement, first_bad, folded, run_of
+from bot.core.evidence import disagreement, folded, run_of
 from bot.core.forecast import plain_span
 from bot.core.policy import Policy
 from bot.core.views import ConnectorView, IncidentView, StatusView
@@ -61,6 +62,7 @@ def incident_view(
         capabilities=capabilities.get(connector.backend, frozenset()),
         queue_read_at=read_at,
         queue_stale=read_at is not None and now - read_at > policy.stale_after,
+        told=incidents.last_evidence(db, incident_id) if incident.is_warning else {},
     )
 
 
@@ -74,7 +76,8 @@ def connector_views(db: Database, now: datetime) -> list[ConnectorView]:
             queue=folded(summaries.get(connector.id, QueueSummary())),
             now=now,
             probe=newest.get(connector.id),
-            incidents=tuple(open_ones[connector.id]),
+            incidents=tuple(i for i in open_ones[connector.id] if not i.is_warning),
+            warnings=tuple(i for i in open_ones[connector.id] if i.is_warning),
         )
         for connector in connectors.every(db)
     ]

@@ -9,6 +9,20 @@ from __future__ import annotations
 from bot.core.capabilities import Capability
 from bot.core.forecast import plain_span as span
 from bot.core.views import IncidentView
+from bot.slack.alert_parts import (
+    ACK,
+    DEFAULT_WORKSPACE,
+    FIX_NOW,
+    REPROBE,
+    RESOLUTIONS,
+    UNDO,
+    ack_button,
+    because,
+    history,
+    name_of,
+    reprobe_button,
+    whose,
+)
 from bot.slack.blocks import Block, Message, actions, button, context, fields, header, message, section
 from bot.slack.evidence import (
     SAY_NO_MORE,
@@ -27,18 +41,16 @@ from bot.slack.text import (
     code,
     joined,
     lines,
-    message_link,
     mrkdwn,
     num,
     plain,
     prose,
     source,
-    user,
     when,
 )
+from bot.slack.warning import render_warning
 from bot.slack.wording import (
     KIND_WORDS,
-    MONITOR_NAME,
     bounce,
     count,
     emoji,
@@ -47,7 +59,18 @@ from bot.slack.wording import (
 from knowledge.article import Article
 from storage.records import Incident, IncidentState, StepKind
 
-ACK, REPROBE, FIX_NOW, UNDO = "mfi.ack", "mfi.reprobe", "mfi.fix_now", "mfi.undo"
+__all__ = [
+    "ACK",
+    "DEFAULT_WORKSPACE",
+    "FIX_NOW",
+    "REPROBE",
+    "RESOLUTIONS",
+    "UNDO",
+    "fix_is_offered",
+    "name_of",
+    "render_alert",
+    "waiting",
+]
 
 STEP_NEEDS = {
     StepKind.REJECT_INVALID: {Capability.READ_QUEUE, Capability.READ_RECIPIENTS, Capability.REJECT_MESSAGES},
@@ -62,20 +85,13 @@ BLIND = Mrkdwn(
 )
 SEEING = Mrkdwn("The monitor can see again: probes count as evidence.")
 
-DEFAULT_WORKSPACE = "https://slack.com/"
-
-RESOLUTIONS = {
-    "delivering": "mail flows again",
-    "retired": "the connector was disabled on purpose and is no longer watched",
-    "removed": "the mail system no longer lists the connector",
-    "drained": "nothing waits with this code any more",
-}
-
 
 def render_alert(view: IncidentView, about: Article, workspace: str = DEFAULT_WORKSPACE) -> Message:
     """The message of this incident as things stand."""
     if view.connector is None:
         return _monitor(view, workspace)
+    if view.incident.is_warning:
+        return render_warning(view, workspace)
     if view.incident.state is IncidentState.RESOLVED:
         return _resolved(view, about, workspace)
     return message(
@@ -91,15 +107,10 @@ def render_alert(view: IncidentView, about: Article, workspace: str = DEFAULT_WO
             section(changes(view.differences)),
             section(lines(mrkdwn("*Destination server* {}", destination(view)), _likely(view, about))),
             section(_what_to_do(view, about)),
-            context(_history(view, workspace), source(about.source_url, _source_label(about))),
+            context(history(view, workspace), source(about.source_url, _source_label(about))),
             buttons(view, about),
         ],
     )
-
-
-def name_of(view: IncidentView) -> str:
-    """The connector's name as the mail system has it (foreign)."""
-    return view.connector.name if view.connector else MONITOR_NAME
 
 
 def title_of(incident: Incident, about: Article) -> str:
@@ -119,7 +130,7 @@ def sentence(view: IncidentView, about: Article) -> Mrkdwn:
         title_of(incident, about), prose(name_of(view), 100),
     )  # fmt: skip
     if incident.state is IncidentState.RESOLVED:
-        return mrkdwn("{}{}.", start, _because(incident).capitalize())
+        return mrkdwn("{}{}.", start, because(incident).capitalize())
     return mrkdwn("{}{}. {}", start, waiting(view), _next_step(view, about))
 
 
@@ -130,7 +141,8 @@ def _next_step(view: IncidentView, about: Article) -> Mrkdwn:
     if state is IncidentState.VERIFYING:
         return Mrkdwn("The fix is done and will be verified.")
     if is_partner(view.connector):
-        return Mrkdwn("Next: contact the partner.")
+        contact = view.connector.partner_contact if view.connector else None
+        return mrkdwn("Next: contact the partner{}.", mrkdwn(" ({})", prose(contact, 100)) if contact else Mrkdwn(""))
     return mrkdwn("Next: {}", article(about.fixes[0], 200)) if about.fixes else Mrkdwn("Next: see the evidence.")
 
 
@@ -174,33 +186,12 @@ def _what_to_do(view: IncidentView, about: Article) -> Mrkdwn:
 
 def _partner_step(view: IncidentView, about: Article) -> Mrkdwn:
     contact = view.connector.partner_contact if view.connector else None
-    advice = article(about.partner, 240) if about.partner else Mrkdwn("Contact the partner with the evidence above.")
-    return mrkdwn("{} Contact: {}", advice, code(contact, 120)) if contact else advice
+    whom = mrkdwn("*Contact the partner* ({}).", code(contact, 120)) if contact else Mrkdwn("*Contact the partner.*")
+    return joined([whom, article(about.partner, 240) if about.partner else Mrkdwn("Send the evidence above.")], " ")
 
 
 def _source_label(about: Article) -> str:
     return f"Source, {about.source_published}"
-
-
-def _history(view: IncidentView, workspace: str) -> Mrkdwn:
-    incident = view.incident
-    parts = [mrkdwn("opened {}", when(incident.opened_at))]
-    if incident.first_failure_at < incident.opened_at:
-        parts.append(mrkdwn("failing since {}", when(incident.first_failure_at)))
-    if incident.acknowledged_by and incident.acknowledged_at:
-        parts.append(mrkdwn("acknowledged by {} {}", user(incident.acknowledged_by), when(incident.acknowledged_at)))
-    if view.previous is not None:
-        parts.append(mrkdwn("again after {}", _previous(view.previous, workspace)))
-    return joined(parts)
-
-
-def _previous(previous: Incident, workspace: str) -> Mrkdwn:
-    label = f"#{previous.id}"
-    return message_link(workspace, previous.channel, previous.ts, label) if previous.ts else prose(label)
-
-
-def _because(incident: Incident) -> str:
-    return RESOLUTIONS.get(incident.resolution or "", "mail flows again")
 
 
 def _resolved(view: IncidentView, about: Article, workspace: str) -> Message:
@@ -213,21 +204,14 @@ def _resolved(view: IncidentView, about: Article, workspace: str) -> Message:
             header(plain(_headline(incident, about), 150)),
             section(
                 lines(
-                    _subject_resolved(view),
-                    mrkdwn("{}, after {}", _because(incident).capitalize(), span(lasted)),
+                    whose(view),
+                    mrkdwn("{}, after {}", because(incident).capitalize(), span(lasted)),
                     left,
                 )
             ),
-            context(
-                _history(view, workspace), mrkdwn("resolved {}", when(incident.resolved_at or incident.updated_at))
-            ),
+            context(history(view, workspace), mrkdwn("resolved {}", when(incident.resolved_at or incident.updated_at))),
         ],
     )
-
-
-def _subject_resolved(view: IncidentView) -> Mrkdwn:
-    assert view.connector is not None
-    return mrkdwn("*{}* · {} connector", code(view.connector.name, 120), KIND_WORDS[view.connector.kind])
 
 
 def _monitor(view: IncidentView, workspace: str) -> Message:
@@ -241,8 +225,8 @@ def _monitor(view: IncidentView, workspace: str) -> Message:
         [
             header(plain(head, 150)),
             section(said),
-            context(_history(view, workspace)),
-            None if resolved else actions(_ack_button(incident)),
+            context(history(view, workspace)),
+            None if resolved else actions(ack_button(incident)),
         ],
     )
 
@@ -252,8 +236,8 @@ def buttons(view: IncidentView, about: Article) -> Block | None:
     incident = view.incident
     ready = incident.state in (IncidentState.FIRING, IncidentState.ACKNOWLEDGED)
     return actions(
-        _ack_button(incident),
-        _reprobe_button(incident),
+        ack_button(incident),
+        reprobe_button(incident),
         _fix_button(incident) if ready and fix_is_offered(view, about) else None,
     )
 
@@ -264,16 +248,6 @@ def fix_is_offered(view: IncidentView, about: Article) -> bool:
     if rule is None or connector is None or connector.kind not in rule.kinds:
         return False
     return any(STEP_NEEDS[StepKind(step)] <= view.capabilities for step in rule.steps)
-
-
-def _ack_button(incident: Incident) -> Block | None:
-    if incident.state is not IncidentState.FIRING:
-        return None
-    return button("Acknowledge", ACK, str(incident.id), style="primary", hint=f"Acknowledge incident {incident.id}")
-
-
-def _reprobe_button(incident: Incident) -> Block:
-    return button("Re-probe", REPROBE, str(incident.id), hint=f"Probe the server of incident {incident.id} again now")
 
 
 def _fix_button(incident: Incident) -> Block:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bot.core.views import Difference, Disagreement, IncidentView
 from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, prose, when
-from bot.slack.wording import STAGE_WORDS, ago, count, seconds
+from bot.slack.wording import SEEN_FROM_HERE, STAGE_WORDS, ago, count, seconds
 from knowledge.causes import CAUSE_WORDS
 from knowledge.classify import Cause
 from storage.records import CodeCount, Connector, ConnectorKind, ProbeRecord, QueueSummary
@@ -150,7 +150,7 @@ def probe_line(probe: ProbeRecord | None, view_now: IncidentView) -> Mrkdwn:
     if probe is None:
         return Mrkdwn("not probed yet")
     met = targets(probe)
-    moment = mrkdwn("{}, {}", when(probe.at), ago(probe.at, view_now.now))
+    moment = mrkdwn("{}, {}, {}", when(probe.at), ago(probe.at, view_now.now), SEEN_FROM_HERE)
     if probe.ok:
         note = "gets through, but not to every server" if probe.degraded else "gets through"
         return lines(mrkdwn("{} in {}", note, seconds(probe.elapsed_ms)), moment)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.core.forecast import plain_span as span
 from bot.core.views import ConnectorView, StatusView
 from bot.slack.blocks import View, context, divider, header, home, section
-from bot.slack.replies import by_urgency, health_line
+from bot.slack.lists import by_urgency, health_line, urgent_first, warning_lines, warnings_of
 from bot.slack.text import Mrkdwn, code, lines, mrkdwn, num, plain, prose, when
 from bot.slack.wording import bounce, count, emoji, state_words
 from storage.records import Incident, OutboxState
@@ -15,7 +15,8 @@ INCIDENTS_SHOWN, QUEUES_SHOWN = 20, 15
 
 def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
     """The Home tab as things stand."""
-    open_ones = [(i, v) for v in by_urgency(view.connectors) for i in v.incidents]
+    open_ones = urgent_first(view.connectors)
+    ahead = warnings_of(view.connectors)
     waiting = by_urgency(v for v in view.connectors if v.queue.total)
     return home(
         [
@@ -23,12 +24,13 @@ def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
             section(health_line(view)),
             divider(),
             section(Mrkdwn("*Open incidents*")),
-            *(section(_incident(i, v)) for i, v in open_ones[:INCIDENTS_SHOWN]),
             *(section(mrkdwn("{} *#{}* the monitor is blind", emoji(i), num(i.id))) for i in view.monitor),
+            *(section(_incident(i, v)) for i, v in open_ones[:INCIDENTS_SHOWN]),
             section(Mrkdwn("None. Mail flows." if not open_ones and not view.monitor else "")),
             section(mrkdwn("… and {} more", len(open_ones) - INCIDENTS_SHOWN))
             if len(open_ones) > INCIDENTS_SHOWN
             else None,
+            *((divider(), section(warning_lines(view.connectors))) if ahead else ()),
             divider(),
             section(Mrkdwn("*Waiting mail*")),
             *(section(_queue(v)) for v in waiting[:QUEUES_SHOWN]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from difflib import get_close_matches
 
 from bot.core.events import EventKind
@@ -11,12 +10,22 @@ from bot.core.forecast import plain_span as span
 from bot.core.permissions import Admins, Decision
 from bot.core.views import ConnectorView, IncidentView, StatusView
 from bot.slack.alert import render_alert
-from bot.slack.blocks import Message, actions, button, message, section
+from bot.slack.blocks import Message, actions, button, context, message, section
 from bot.slack.evidence import Target, by_code, cause_words, configured, shown_host, targets
+from bot.slack.lists import (
+    SHOWN,
+    by_urgency,
+    health_line,
+    incident_line,
+    some,
+    urgent_first,
+    warning_lines,
+)
 from bot.slack.text import Mrkdwn, code, group, joined, lines, mrkdwn, num, plain, prose, sentence, user, when
 from bot.slack.thread import event_line
 from bot.slack.wording import (
     KIND_WORDS,
+    SEEN_FROM_HERE,
     STAGE_WORDS,
     TLS_WORDS,
     ago,
@@ -24,16 +33,12 @@ from bot.slack.wording import (
     count,
     emoji,
     seconds,
-    state_words,
 )
 from knowledge.article import Article
 from storage.records import Connector, Incident, OutboxState, ProbeRecord, QueueSummary
 
 PICK = "mfi.pick"
 """Action id prefix of the buttons that choose one of several candidates: mfi.pick.<word>.<number>."""
-
-SHOWN = 15
-"""So many connectors are listed in one answer."""
 
 
 def note(text: Mrkdwn) -> Message:
@@ -82,45 +87,17 @@ def _choice(ask: Mrkdwn, verb: str, found: Sequence[Connector], *, share: bool) 
 
 def status_reply(view: StatusView, socket: str) -> Message:
     """Is mfi well, and is mail?"""
-    failing = by_urgency([v for v in view.connectors if v.incidents])
     head = health_line(view)
     return message(
         head,
         [
             section(head),
-            section(lines(*(_incident_line(i, v) for v in failing[:SHOWN] for i in v.incidents))),
             section(_monitor_lines(view)),
+            section(some([incident_line(i, v) for i, v in urgent_first(view.connectors)])),
+            section(warning_lines(view.connectors)),
             section(lines(Mrkdwn("*mfi itself*"), *_own_lines(view, socket))),
         ],
     )
-
-
-def by_urgency(views: Iterable[ConnectorView]) -> list[ConnectorView]:
-    """What bounces first comes first; what has nothing waiting comes last."""
-    return sorted(views, key=lambda v: (v.queue.first_expiry_at or datetime.max.replace(tzinfo=UTC), v.connector.name))
-
-
-def health_line(view: StatusView) -> Mrkdwn:
-    """The state of mail flow in one line."""
-    open_ones = sum(len(v.incidents) for v in view.connectors)
-    waits = sum(v.queue.total for v in view.connectors) + view.unassigned.total
-    if view.monitor:
-        picture, words = "🙈", "the monitor is blind"
-    elif open_ones:
-        picture, words = "🔴", count(open_ones, "open incident")
-    else:
-        picture, words = "✅", "no open incident"
-    return mrkdwn(
-        "{} *{}* · {} · {} waiting", picture, words, count(len(view.connectors), "connector"), count(waits, "message")
-    )
-
-
-def _incident_line(incident: Incident, view: ConnectorView) -> Mrkdwn:
-    return mrkdwn(
-        "{} *#{}* {} · {} · {} · {} waiting, {}",
-        emoji(incident), num(incident.id), incident.code, code(view.connector.name, 80), state_words(incident),
-        view.queue.total, bounce(view.queue.first_expiry_at, view.now),
-    )  # fmt: skip
 
 
 def _monitor_lines(view: StatusView) -> Mrkdwn:
@@ -134,7 +111,8 @@ def _own_lines(view: StatusView, socket: str) -> Iterable[Mrkdwn]:
     yield mrkdwn("Slack: {}", prose(socket, 160))
     waiting = sum(view.outbox.get(state, 0) for state in (OutboxState.PENDING, OutboxState.SENDING))
     yield mrkdwn("Outbox: {} to send, {} undeliverable", waiting, view.outbox.get(OutboxState.DEAD, 0))
-    yield from (mrkdwn("• ⚠️ {}", prose(line, 300)) for line in view.dead[:5])
+    yield from (mrkdwn("• ⚠️ late, still tried: {}", prose(line, 300)) for line in view.late[:5])
+    yield from (mrkdwn("• ⚠️ undeliverable: {}", prose(line, 300)) for line in view.dead[:5])
     probes = [v.probe.at for v in view.connectors if v.probe]
     yield mrkdwn("Last probe: {}", ago(max(probes), view.now)) if probes else Mrkdwn("Last probe: none yet")
     yield from (mrkdwn("Mail system {}: {}", code(name, 60), prose(said, 300)) for name, said in view.syncs.items())
@@ -148,7 +126,9 @@ def connectors_reply(views: Sequence[ConnectorView]) -> Message:
         return note(
             Mrkdwn("No connectors are known yet. Import them: `mfi import connectors FILE`, or set `MFI_BACKENDS`.")
         )
-    ordered = sorted(views, key=lambda v: (not v.incidents, _probe_is_fine(v), v.connector.name.casefold()))
+    ordered = sorted(
+        views, key=lambda v: (not v.incidents, _probe_is_fine(v), not v.warnings, v.connector.name.casefold())
+    )
     head = mrkdwn(
         "*{}*, {} with an open incident", count(len(views), "connector"), sum(bool(v.incidents) for v in views)
     )
@@ -165,9 +145,7 @@ def _probe_is_fine(view: ConnectorView) -> bool:
 
 def _connector_row(view: ConnectorView) -> Mrkdwn:
     connector = view.connector
-    picture = (
-        "🔴" if view.incidents else "⏸️" if not connector.enabled else "✅" if view.probe and view.probe.ok else "⚪"
-    )
+    picture = _picture(view)
     facts = [
         prose(KIND_WORDS[connector.kind]),
         configured(connector),
@@ -175,8 +153,18 @@ def _connector_row(view: ConnectorView) -> Mrkdwn:
         _probe_words(view),
         mrkdwn("{} waiting", view.queue.total),
     ]
-    numbers = joined([mrkdwn("*#{}*", num(i.id)) for i in view.incidents], " ")
+    numbers = joined([mrkdwn("*#{}*", num(i.id)) for i in (*view.incidents, *view.warnings)], " ")
     return lines(joined([mrkdwn("{} *{}*", picture, code(connector.name, 100)), numbers], " "), joined(facts))
+
+
+def _picture(view: ConnectorView) -> str:
+    if view.incidents:
+        return "🔴"
+    if not view.connector.enabled:
+        return "⏸️"
+    if view.warnings:
+        return "⚠️"
+    return "✅" if view.probe and view.probe.ok else "⚪"
 
 
 def _probe_words(view: ConnectorView) -> Mrkdwn:
@@ -230,7 +218,7 @@ def probe_reply(connector: Connector, probe: ProbeRecord) -> Message:
     """The verdict, then each server with how far it came and how long that took."""
     verdict = probe_verdict(connector, probe)
     rows = [_target_row(t) for t in targets(probe)[:8]]
-    return message(verdict, [section(verdict), *(section(row) for row in rows)])
+    return message(verdict, [section(verdict), *(section(row) for row in rows), context(SEEN_FROM_HERE)])
 
 
 def probe_verdict(connector: Connector, probe: ProbeRecord) -> Mrkdwn:
@@ -272,7 +260,12 @@ def probes_reply(results: Sequence[tuple[Connector, ProbeRecord]]) -> Message:
     head = mrkdwn("*{} probed*, {} failing", count(len(results), "connector"), bad)
     rows = [probe_verdict(connector, probe) for connector, probe in ordered]
     return message(
-        lines(head, *rows[:10]), [section(head), *(section(lines(*rows[i : i + 8])) for i in range(0, len(rows), 8))]
+        lines(head, *rows[:10]),
+        [
+            section(head),
+            *(section(lines(*rows[i : i + 8])) for i in range(0, len(rows), 8)),
+            context(SEEN_FROM_HERE),
+        ],
     )
 
 
@@ -303,9 +296,10 @@ def already(reason: str, incident: Incident | None) -> Mrkdwn:
 
 
 def open_incidents(views: Sequence[ConnectorView]) -> Mrkdwn:
-    """The open incidents, one line each."""
-    shown = [_incident_line(i, v) for v in by_urgency(views) for i in v.incidents]
-    return lines(Mrkdwn("*Open now*"), *shown[:SHOWN]) if shown else Mrkdwn("No incident is open.")
+    """The open incidents, one line each, the most urgent first; then the warnings."""
+    shown = [incident_line(incident, view) for incident, view in urgent_first(views)]
+    now = lines(Mrkdwn("*Open now*"), some(shown)) if shown else Mrkdwn("No incident is open.")
+    return lines(now, warning_lines(views))
 
 
 def nearest_connectors(typed: str, every: Sequence[Connector]) -> list[Connector]:

@@ -15,6 +15,7 @@ from bot.core.views import IncidentView
 from bot.slack.alert import RESOLUTIONS, UNDO, name_of, waiting
 from bot.slack.blocks import Message, actions, button, confirm, message, section
 from bot.slack.text import Mrkdwn, code, lines, mrkdwn, plain, prose, user, when
+from bot.slack.warning import threshold
 from bot.slack.wording import STAGE_WORDS, bounce, count, seconds
 from storage.records import IncidentEvent
 
@@ -92,6 +93,10 @@ def _escalated(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
     )
 
 
+def _warned(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
+    return threshold(view, event.data.get("mark"))
+
+
 def _flapping(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     times = event.data.get("times")
     often = f"{count(times, 'time')} within an hour" if isinstance(times, int) else "again and again"
@@ -159,7 +164,7 @@ def _fix_undone(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
 
 def _resolved(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
     reason = str(event.data.get("reason") or "delivering")
-    left = mrkdwn(" {}.", waiting(view)) if view.queue.total else Mrkdwn("")
+    left = mrkdwn(" {}.", waiting(view)) if view.queue.total and not view.incident.is_warning else Mrkdwn("")
     return mrkdwn("✅ Resolved: {}.{}", RESOLUTIONS.get(reason, reason), left)
 
 
@@ -168,6 +173,7 @@ LINES: dict[str, Line] = {
     EventKind.EVIDENCE: _evidence,
     EventKind.CRITICAL: _critical,
     EventKind.ESCALATED: _escalated,
+    EventKind.WARNED: _warned,
     EventKind.FLAPPING: _flapping,
     EventKind.ACKNOWLEDGED: _acknowledged,
     EventKind.REPROBED: _reprobed,

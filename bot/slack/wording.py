@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bot.core.forecast import plain_span as span
+from bot.slack.text import Mrkdwn
 from storage.records import ConnectorKind, Incident, IncidentState, Severity, TlsSetting
 
 STATE_WORDS = {
@@ -48,10 +49,15 @@ STAGE_WORDS = {
 
 MONITOR_NAME = "The monitor itself"
 
+SEEN_FROM_HERE = Mrkdwn("seen from the bot's own network")
+"""Said beside every probe: the mail system may meet another firewall."""
+
 
 def emoji(incident: Incident) -> str:
     """One picture for state and severity; a word always stands beside it."""
     if incident.state is IncidentState.FIRING:
+        if incident.is_warning:
+            return "⚠️"
         return "🔴" if incident.severity is Severity.CRITICAL else "🟠"
     return {
         IncidentState.ACKNOWLEDGED: "👀",

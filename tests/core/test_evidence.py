@@ -7,9 +7,7 @@ import pytest
 
 from bot.core.evidence import (
     ProbeRun,
-    differences,
     disagreement,
-    first_bad,
     folded,
     is_certificate_trouble,
     run_of,
@@ -17,7 +15,7 @@ from bot.core.evidence import (
     troubles,
 )
 from bot.core.policy import Policy
-from bot.core.views import Difference, Disagreement
+from bot.core.views import Disagreement
 from storage.records import CodeCount, ProbeRecord, QueueSummary
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -173,29 +171,3 @@ def test_a_difference_between_the_views_is_named(
     held: QueueSummary, run: ProbeRun, flows: bool, expected: Disagreement | None
 ) -> None:
     assert disagreement(held, run, flows=flows) is expected
-
-
-def test_what_changed_is_told_key_by_key_where_both_were_seen() -> None:
-    good = probe(addresses="192.0.2.1", banner="old", certificate="aa", port="25")
-    bad = probe("4.7.320", stage="tls", addresses="192.0.2.1", banner="new", tls_setting="domain", port="26")
-    assert differences(good, bad) == (
-        Difference(what="banner", before="old", after="new"),
-        Difference(what="port", before="25", after="26"),
-    )
-
-
-def test_vanished_addresses_count_as_a_change_when_names_could_not_be_resolved() -> None:
-    good, bad = probe(addresses="192.0.2.1"), probe("4.4.312", stage="dns")
-    assert differences(good, bad) == (Difference(what="DNS answer", before="192.0.2.1", after="none"),)
-
-
-def test_nothing_changed_without_two_observations() -> None:
-    assert differences(None, probe("4.4.316")) == differences(probe(), None) == ()
-
-
-def test_the_first_bad_probe_is_the_oldest_of_the_present_failures() -> None:
-    bad = first_bad(newest_first("4.4.315", None, "4.4.316", "4.4.316"))
-    assert bad is not None
-    assert bad.at == NOW + timedelta(minutes=2)
-    assert first_bad(newest_first("4.4.316", None)) is None
-    assert first_bad([]) is None

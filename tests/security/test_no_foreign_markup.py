@@ -16,8 +16,9 @@ import pytest
 from bot.core.blockkit import problems
 from bot.core.events import EventKind
 from bot.core.fix_plan import Plan, PlanStep, SenderCount
+from bot.core.foresight import Warned
 from bot.core.permissions import Admins, Decision
-from bot.core.views import Disagreement
+from bot.core.views import Disagreement, IncidentView
 from bot.slack import replies
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, sections_only, text_only
@@ -29,7 +30,7 @@ from bot.slack.thread import render_event
 from bot.slack.vocabulary import help_lines, help_reply, unknown_word
 from knowledge.articles import articles
 from knowledge.diagnose import explain
-from storage.records import Action, ActionState, ConnectorKind, IncidentState, StepKind
+from storage.records import WARNING_PREFIX, Action, ActionState, ConnectorKind, IncidentState, StepKind
 
 
 def _module(path: Path) -> ModuleType:
@@ -114,6 +115,7 @@ EVENT_DATA: dict[str, Callable[[str], dict[str, Any]]] = {
     EventKind.EVIDENCE: lambda f: {"code": f},
     EventKind.CRITICAL: lambda f: {"reason": f},
     EventKind.ESCALATED: lambda f: {"mark": f, "waiting": 3, "first_bounce_at": f},
+    EventKind.WARNED: lambda f: {"mark": f},
     EventKind.FLAPPING: lambda f: {"times": f},
     EventKind.ACKNOWLEDGED: lambda f: {},
     EventKind.REPROBED: lambda f: {"ok": False, "code": f, "status": f, "stage": f, "elapsed_ms": 12},
@@ -127,6 +129,18 @@ EVENT_DATA: dict[str, Callable[[str], dict[str, Any]]] = {
     EventKind.RESOLVED: lambda f: {"reason": f},
 }
 
+
+def _warning(foreign: str, code: str, state: IncidentState = IncidentState.FIRING) -> IncidentView:
+    """A warning whose every fact is foreign."""
+    server = {"host": foreign, "ip": foreign, "code": foreign, "cause": foreign}
+    told = server | {"subject": foreign, "not_after": foreign, "stops_mail": True, "others": 2, "down": [server] * 3}
+    told |= {"up": 1, "before": [foreign] * 2, "left": [foreign], "lost": [foreign]}
+    world = World(foreign)
+    partner = world.connector(kind=ConnectorKind.PARTNER)
+    view: IncidentView = world.view(incident=world.incident(state, code=code), connector=partner, told=told)
+    return view
+
+
 Template = Callable[[str], "Message | dict[str, Any]"]
 
 
@@ -136,6 +150,13 @@ def _templates() -> Iterator[tuple[str, Template]]:
     for code in ("4.4.312", "4.4.315", "4.4.317", "4.4.318", "4.7.320", "other"):
         yield f"alert {code}", lambda f, c=code: _alert_of(f, c)
     yield "alert partner", _partner
+    for code in (*Warned, f"{WARNING_PREFIX}new"):
+        for state in (IncidentState.FIRING, IncidentState.RESOLVED):
+            yield f"{code} {state}", lambda f, c=code, s=state: render_alert(_warning(f, c, s), ABOUT)
+        yield (
+            f"{code} thread",
+            lambda f, c=code: render_event(World(f).event(EventKind.WARNED, mark=f), _warning(f, c)),
+        )
     yield "alert unknown code", lambda f: render_alert(_recoded(World(f), f), articles().for_code(f))
     yield "alert monitor", lambda f: render_alert(World(f).view(connector=None), ABOUT)
     yield (
@@ -169,6 +190,12 @@ def _templates() -> Iterator[tuple[str, Template]]:
     yield "no connector at all", lambda f: replies.unknown_connector("probe", f, [])
     yield "candidates", lambda f: replies.candidates("queue", f, [World(f).connector()] * 12, share=True)
     yield "status", lambda f: replies.status_reply(World(f).status(), f)
+    yield (
+        "status with warnings",
+        lambda f: replies.status_reply(
+            World(f).status(World(f).row(warnings=(_warning(f, f"warning:{f}").incident,)), late=(f,)), f
+        ),
+    )
     yield "connectors", lambda f: replies.connectors_reply([World(f).row()] * 20)
     yield "queue", lambda f: replies.queue_reply([World(f).row()] * 20, World(f).queue(3, f))
     yield "queue of one", lambda f: replies.queue_reply([World(f).row(queue=World(f).queue(0))], None)

@@ -127,14 +127,17 @@ def test_a_warning_is_orange(world: Any) -> None:
 def test_a_partners_connector_gets_the_partners_advice_first(world: Any) -> None:
     view = world.view(connector=world.connector(kind=ConnectorKind.PARTNER))
     drawn = render_alert(view, ABOUT)
-    assert "1. Neither disable the connector nor touch domains" in shown(drawn)
-    assert "Contact: `postmaster of Fabrikam`" in shown(drawn)
-    assert drawn.text.endswith("Next: contact the partner.")
+    assert "1. *Contact the partner* (`postmaster of Fabrikam`). Neither disable the connector nor touch" in shown(
+        drawn
+    )
+    assert drawn.text.endswith("Next: contact the partner (postmaster of Fabrikam).")
 
 
 def test_a_partner_without_a_contact_or_advice_still_gets_a_first_step(world: Any) -> None:
     view = world.view(connector=world.connector(kind=ConnectorKind.PARTNER, partner_contact=None))
-    assert "1. Contact the partner with the evidence above." in shown(render_alert(view, replace(ABOUT, partner="")))
+    drawn = render_alert(view, replace(ABOUT, partner=""))
+    assert "1. *Contact the partner.* Send the evidence above." in shown(drawn)
+    assert drawn.text.endswith("Next: contact the partner.")
 
 
 def test_an_article_without_steps_and_causes_still_makes_an_alert(world: Any) -> None:
@@ -264,7 +267,7 @@ def test_nobody_is_told_when_it_began_twice(world: Any) -> None:
     ("resolution", "said"),
     [
         ("delivering", "Mail flows again, after 4 h"),
-        ("retired", "The connector was disabled on purpose"),
+        ("retired", "The connector was switched off"),
         ("removed", "The mail system no longer lists the connector"),
         ("drained", "Nothing waits with this code any more"),
         (None, "Mail flows again"),

@@ -76,7 +76,7 @@ def test_every_kind_of_event_has_its_words() -> None:
         ("fix_not_yet", {"detail": [str(n) for n in range(14)]}, "• 11\n• and 2 more"),
         ("fix_not_yet", {"detail": 5}, "⏳ Not verified yet."),
         ("fix_undone", {"detail": ["restored"]}, "↩️ <@U0ADMIN1> undid the fix.\n• restored"),
-        ("resolved", {"reason": "retired"}, "✅ Resolved: the connector was disabled on purpose"),
+        ("resolved", {"reason": "retired"}, "✅ Resolved: the connector was switched off"),
         ("resolved", {"reason": "other"}, "✅ Resolved: other. 42 messages wait"),
         ("some_new_kind", {}, "some new kind (<!date^"),
     ],

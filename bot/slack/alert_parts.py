@@ -1,0 +1,71 @@
+"""What an alert and an early warning have in common: whose it is, its story in one line, its buttons. Pure."""
+
+from __future__ import annotations
+
+from bot.core.views import IncidentView
+from bot.slack.blocks import Block, button
+from bot.slack.text import Mrkdwn, code, joined, message_link, mrkdwn, prose, user, when
+from bot.slack.wording import KIND_WORDS, MONITOR_NAME
+from storage.records import Incident, IncidentState
+
+ACK, REPROBE, FIX_NOW, UNDO = "mfi.ack", "mfi.reprobe", "mfi.fix_now", "mfi.undo"
+
+DEFAULT_WORKSPACE = "https://slack.com/"
+
+RESOLUTIONS = {
+    "delivering": "mail flows again",
+    "retired": "the connector was switched off, so it is no longer watched",
+    "removed": "the mail system no longer lists the connector",
+    "drained": "nothing waits with this code any more",
+    "renewed": "the certificate was renewed",
+    "expired": "the certificate has expired",
+    "unused": "that certificate is no longer in use",
+    "back": "what was missing is back",
+    "settled": "it has been so for a while, or the connector was changed: taken as meant",
+}
+
+
+def name_of(view: IncidentView) -> str:
+    """The connector's name as the mail system has it (foreign)."""
+    return view.connector.name if view.connector else MONITOR_NAME
+
+
+def whose(view: IncidentView) -> Mrkdwn:
+    """The connector and its kind."""
+    assert view.connector is not None
+    return mrkdwn("*{}* · {} connector", code(view.connector.name, 120), KIND_WORDS[view.connector.kind])
+
+
+def history(view: IncidentView, workspace: str) -> Mrkdwn:
+    """When it began, who looks after it, which one it follows."""
+    incident = view.incident
+    parts = [mrkdwn("opened {}", when(incident.opened_at))]
+    if incident.first_failure_at < incident.opened_at:
+        parts.append(mrkdwn("failing since {}", when(incident.first_failure_at)))
+    if incident.acknowledged_by and incident.acknowledged_at:
+        parts.append(mrkdwn("acknowledged by {} {}", user(incident.acknowledged_by), when(incident.acknowledged_at)))
+    if view.previous is not None:
+        parts.append(mrkdwn("again after {}", _previous(view.previous, workspace)))
+    return joined(parts)
+
+
+def _previous(previous: Incident, workspace: str) -> Mrkdwn:
+    label = f"#{previous.id}"
+    return message_link(workspace, previous.channel, previous.ts, label) if previous.ts else prose(label)
+
+
+def because(incident: Incident) -> str:
+    """Why it is over, as the end of a sentence."""
+    return RESOLUTIONS.get(incident.resolution or "", "mail flows again")
+
+
+def ack_button(incident: Incident) -> Block | None:
+    """Only until somebody acknowledged it."""
+    if incident.state is not IncidentState.FIRING:
+        return None
+    return button("Acknowledge", ACK, str(incident.id), style="primary", hint=f"Acknowledge incident {incident.id}")
+
+
+def reprobe_button(incident: Incident) -> Block:
+    """Probe again, in any state."""
+    return button("Re-probe", REPROBE, str(incident.id), hint=f"Probe the server of incident {incident.id} again now")
