@@ -1,4 +1,4 @@
-"""What broken servers do from STARTTLS on: refuse, hang up, reset, answer nonsense, at each flight of the handshake."""
+"""What broken servers do from STARTTLS on: hang up, reset, answer nonsense, at each flight of the handshake."""
 
 from __future__ import annotations
 
@@ -29,20 +29,6 @@ async def _to_handshake(line: Line) -> bytes:
     return await line.reader.read(HELLO)
 
 
-def refusing(reply: str) -> Handshake:
-    """Offer STARTTLS, and then not have it; the session goes on until QUIT."""
-
-    async def serve(line: Line, _: ssl.SSLContext) -> None:
-        await _to_starttls(line)
-        await line.say(reply)
-        while not reply.startswith("421") and (await line.command()).strip().upper() != "QUIT":
-            await line.say("503 5.5.1 Only QUIT is accepted")
-        if not reply.startswith("421"):
-            await line.say("221 2.0.0 Bye")
-
-    return serve
-
-
 def answering(data: bytes) -> Handshake:
     """Answer the ClientHello with these bytes, then nothing more."""
 
@@ -57,6 +43,12 @@ def answering(data: bytes) -> Handshake:
 async def _closes_at_starttls(line: Line, _: ssl.SSLContext) -> None:
     """Close instead of answering STARTTLS."""
     await _to_starttls(line)
+
+
+async def _busy_at_starttls(line: Line, _: ssl.SSLContext) -> None:
+    """No room, of all moments now."""
+    await _to_starttls(line)
+    await line.say("421 4.3.2 Too many connections")
 
 
 async def _resets_at_starttls(line: Line, _: ssl.SSLContext) -> None:
@@ -142,9 +134,7 @@ def _alert(description: int) -> bytes:
 B = Behaviour
 
 HANDSHAKES: Mapping[Behaviour, Handshake] = {
-    B.STARTTLS_REJECTED: refusing("454 4.7.0 TLS not available due to local problem"),
-    B.STARTTLS_UNKNOWN: refusing("502 5.5.1 Command not implemented"),
-    B.STARTTLS_BUSY: refusing("421 4.3.2 Too many connections"),
+    B.STARTTLS_BUSY: _busy_at_starttls,
     B.STARTTLS_CLOSES: _closes_at_starttls,
     B.STARTTLS_RESETS: _resets_at_starttls,
     B.STARTTLS_ACCEPTS_CLOSES: _accepts_closes,

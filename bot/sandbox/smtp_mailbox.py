@@ -132,7 +132,7 @@ class Mailbox:
 
     `greeting` replaces the usual one; `pauses`: seconds before it and before the answer to EHLO; `odd`: extensions in
     an unusual order and in small letters; `long`: one of them is longer than a line may be. `refusal`: what every
-    recipient hears ("": the connection is closed instead).
+    recipient hears ("": the connection is closed instead); `starttls_refusal`: what STARTTLS hears, though on offer.
     """
 
     server: str
@@ -148,6 +148,7 @@ class Mailbox:
     odd: bool = False
     long: bool = False
     refusal: str | None = None
+    starttls_refusal: str | None = None
     _helo: str = ""
     _tls: bool = False
     _sender: str | None = None
@@ -213,6 +214,8 @@ class Mailbox:
             await self.line.say("503 5.5.1 STARTTLS is not available")
         elif rest:
             await self.line.say("501 5.5.4 STARTTLS takes no argument")
+        elif self.starttls_refusal:
+            await self.line.say(self.starttls_refusal)
         elif await self.line.early():
             await self.line.say("554 5.5.0 Nothing may be sent along with STARTTLS")
             raise Hangup

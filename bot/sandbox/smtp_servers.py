@@ -47,6 +47,10 @@ VERSIONS = {
 """Servers with just one version of TLS."""
 PAUSE = 0.3
 PAUSES = {Behaviour.GOOD_SLOW_GREETING: (PAUSE, 0.0), Behaviour.GOOD_SLOW_EHLO: (0.0, PAUSE)}
+STARTTLS_REFUSALS = {
+    Behaviour.STARTTLS_REJECTED: "454 4.7.0 TLS not available due to local problem",
+    Behaviour.STARTTLS_UNKNOWN: "502 5.5.1 Command not implemented",
+}
 REFUSALS = {
     Behaviour.RCPT_UNKNOWN: "550 5.1.1 Recipient address rejected: User unknown in virtual mailbox table",
     Behaviour.RCPT_BLOCKED: "550 5.4.1 Recipient address rejected: Access denied",
@@ -188,6 +192,7 @@ class BrokenServers:
             odd=spec.behaviour is Behaviour.GOOD_ODD_EHLO,
             long=spec.behaviour is Behaviour.GOOD_LONG_LINE,
             refusal=REFUSALS.get(spec.behaviour),
+            starttls_refusal=STARTTLS_REFUSALS.get(spec.behaviour),
         )
         try:
             await mailbox.serve()
