@@ -62,7 +62,8 @@ def outcome(system: MailSystem, key: str) -> tuple[Status, str | None]:
 async def test_every_server_of_the_cast_gives_its_code_and_good_ones_get_the_mail(
     servers: BrokenServers, system: MailSystem
 ) -> None:
-    cast = {n: s for n, s in servers.servers.items() if not (s.use_mx or s.expected_rcpt or "revoked" in n)}
+    odd = {n for n in servers.servers if "revoked" in n or n == "all-dead"}
+    cast = {n: s for n, s in servers.servers.items() if not (s.use_mx or s.expected_rcpt or n in odd)}
     for name, spec in cast.items():
         route(system, name, smart_hosts=(spec.host,), tls_setting=spec.tls_setting, tls_domain=spec.tls_domain)
     await system.retry()
