@@ -46,6 +46,12 @@ ROWS: tuple[Row, ...] = (
     _row("5.4.6", "loop|too many hops", r"loops back to myself|mail (?:forwarding )?loop|routing loop|too many hops"),
     _row("5.3.4", "size", r"message size [0-9]{0,12} ?exceeds|exceeds (?:the )?(?:maximum )?(?:message )?size limit"),
     _row("5.1.0", "nullmx|null mx|no smtp", r"null ?mx|record indicated no smtp service", cause=C.NULL_MX),
+    # What DANE and MTA-STS say has codes of its own, also where only the words were pasted.
+    _row("4.4.8", "mta-sts", r"mx hosts? [^\n]{0,270}failed mta-sts"),
+    _row("4.7.321", "starttls-not-supported", r"starttls-not-supported"),
+    _row("4.7.323", "tlsa-invalid", r"tlsa-invalid"),
+    _row("4.7.324", "dnssec-invalid", r"dnssec-invalid"),
+    _row("4.7.325", "certificate-host-mismatch", r"certificate-host-mismatch"),
     # Certificates before TLS: "TLS failed: certificate has expired" is about the certificate.
     _row(C.CERT_EXPIRED, "expired", r"certificate ?-?(?:has |is )?expired|expired certificate"),
     _row(
