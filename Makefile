@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint fmt bench chaos clean
+.PHONY: help demo test lint fmt knowledge bench chaos clean
 
 help:           ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
@@ -24,6 +24,7 @@ lint: .venv/dev.stamp  ## formatting, style, types, import rules, generated docs
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m knowledge > /dev/null
 	@$(BIN)/cog --check -q -I . README.md
 	@$(BIN)/codespell README.md CHANGELOG.md Makefile bot knowledge storage tests
 
@@ -32,6 +33,9 @@ fmt: .venv/dev.stamp   ## format, fix what can be fixed, regenerate the README's
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/cog -r -q -I . README.md
 	@$(BIN)/python -c 'from bot.settings import render_env_example as r; print(r(), end="")' > .env.example
+
+knowledge: .venv/dev.stamp  ## which codes have an article, and that none is out of reach
+	@$(BIN)/python -m knowledge
 
 chaos: .venv/dev.stamp ## kills, outages and floods, full counts
 	@MFI_CHAOS=full $(BIN)/pytest tests/chaos -s $(ARGS)
