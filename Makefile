@@ -52,10 +52,10 @@ clean:          ## remove the virtual environment and caches
 
 .venv/run.stamp: .venv/bin/python pyproject.toml constraints.txt
 	@echo "Setting up .venv (once) …"
-	@$(BIN)/python -m pip install -q -e .
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q -e .
 	@touch $@
 
 .venv/dev.stamp: .venv/bin/python pyproject.toml constraints.txt
 	@echo "Setting up .venv with the test tools (once) …"
-	@$(BIN)/python -m pip install -q -e '.[dev]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q -e '.[dev]'
 	@touch $@ .venv/run.stamp
