@@ -90,9 +90,10 @@ class Bot:
         capabilities: dict[str, frozenset[Capability]] = {n: b.capabilities for n, b in backends.items()}
         self._settings = settings
         self._client = make_client(settings.bot_token.reveal(), settings.api_url)
-        self._guard = guard = Guard(client=self._client, store=store, admins=Admins.of(settings.admins or ()), clock=utc_now)
+        admins = Admins.of(settings.admins or ())
+        self._guard = guard = Guard(client=self._client, store=store, admins=admins, clock=utc_now)
         self._probing = make_probing(settings, store, prober)
-        self._fix = Fix(store, backends, self._probing.probe, policy, utc_now)
+        self._fix = Fix(store, backends, self._probing.probe, policy, utc_now, may_fix=guard.may_fix)
         self._delivery = Delivery(
             store,
             SlackPoster(self._client, articles(), guard.workspace_url),

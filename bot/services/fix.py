@@ -6,8 +6,9 @@ Promises:
 * Nothing runs on old facts: everything the plan rests on is read again right before the first step.
 * Each step is announced (intent), done, read back and noted; a step that fails stops the rest.
 * After a kill or a lost answer the state is `unknown`: it is read, and what holds decides. Nothing is repeated.
-Trusts the caller to have checked permission. `mark` is told each point of the saga as it is passed (for the log, and
-for tests that kill the process exactly there).
+Trusts the caller to have checked permission for offer, submit and undo; `may_fix` is asked again right before anything
+is done, because a restart may lie between the claim and its execution. `mark` is told each point of the saga as it is
+passed (for the log, and for tests that kill the process exactly there).
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from bot.core.fix_plan import NoPlan, Plan
 from bot.core.fix_planning import make_plan
 from bot.core.policy import Policy
 from bot.services import fix_records as records
+from bot.services import fix_undo as undoing
 from bot.services.fix_look import MOST_MESSAGES, Known, known, situation
-from bot.services.fix_records import Claimed, Refusal, Undone
-from bot.services.fix_run import Runner
+from bot.services.fix_records import Claimed, Refusal
+from bot.services.fix_run import MayFix, Runner, everybody
+from bot.services.fix_undo import Undone
 from bot.services.fix_verification import Probe, Verdict, verify
 from storage import actions, messages
 from storage.connection import Store
@@ -51,6 +54,7 @@ class Fix:
         *,
         settle: float = 2.0,
         mark: Callable[[str], None] | None = None,
+        may_fix: MayFix = everybody,
     ) -> None:
         self._store = store
         self._backends = backends
@@ -60,7 +64,13 @@ class Fix:
         self._mark = mark or _log
         self._at_work: Counter[str] = Counter()
         self._runner = Runner(
-            store=store, backends=backends, policy=policy, clock=clock, settle=settle, mark=self._mark
+            store=store,
+            backends=backends,
+            policy=policy,
+            clock=clock,
+            settle=settle,
+            mark=self._mark,
+            may_fix=may_fix,
         )
 
     async def offer(self, incident_id: int, actor: str) -> Action | Refusal:
@@ -68,8 +78,8 @@ class Fix:
         facts = await self._store.read(lambda db: known(db, incident_id))
         if isinstance(facts, str):
             return Refusal(reason=facts)
-        if _is_taken(facts) and facts.latest is not None:
-            return records.already(facts.latest)
+        if taken := _taken(facts):
+            return taken
         try:
             seen = await situation(facts, self._backends.get(facts.connector.backend))
         except BackendError as error:
@@ -109,7 +119,7 @@ class Fix:
         """Restore what the action changed, as far as nobody changed it since."""
         with self._holding(action_id):
             begun = await self._store.write(
-                lambda db: records.begin_undo(db, action_id, actor, policy=self._policy, now=self._clock())
+                lambda db: undoing.begin_undo(db, action_id, actor, policy=self._policy, now=self._clock())
             )
             if isinstance(begun, Refusal):
                 return begun
@@ -173,8 +183,13 @@ class Fix:
         return True
 
 
-def _is_taken(facts: Known) -> bool:
-    return facts.running is not None or facts.incident.state in (IncidentState.FIXING, IncidentState.VERIFYING)
+def _taken(facts: Known) -> Refusal | None:
+    """Somebody's fix of this incident, or of another one at its connector, is under way."""
+    incident, running, latest = facts.incident, facts.running, facts.latest
+    if running is not None and running.incident_id != incident.id:
+        return records.another(facts.connector.name, running)
+    busy = running is not None or incident.state in (IncidentState.FIXING, IncidentState.VERIFYING)
+    return records.already(latest) if busy and latest is not None else None
 
 
 def _log(point: str) -> None:

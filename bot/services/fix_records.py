@@ -16,7 +16,7 @@ from sqlite_utils import Database
 from bot.core.events import EventKind
 from bot.core.fix_plan import Plan, would_do
 from bot.core.policy import Policy
-from bot.services.fix_steps import Reading, Restored, Work
+from bot.services.fix_steps import Reading, Work
 from bot.services.fix_verification import Verdict
 from bot.services.timeline import record_event
 from storage import actions, audit, incidents
@@ -31,7 +31,6 @@ from storage.records import (
 
 WAITING_FOR_CLICK = (ActionState.OFFERED, ActionState.CONFIRMING)
 AT_WORK = (ActionState.CLAIMED, ActionState.EXECUTING, ActionState.UNKNOWN)
-UNDOABLE = (ActionState.VERIFYING, ActionState.VERIFIED, ActionState.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +52,6 @@ class Claimed:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """What was restored, and what couldn't be."""
-
-    lines: tuple[str, ...]
-
-
 def submit(
     db: Database,
     action_id: str,
@@ -74,18 +66,18 @@ def submit(
     action = actions.get(db, action_id)
     if action is None:
         unknown = Refusal(reason="This offer isn't known any more: open Fix now again.")
-        return _refused(db, "fix", actor, "an unknown offer", unknown, now=now)
+        return refused(db, "fix", actor, "an unknown offer", unknown, now=now)
     plan = Plan.from_json(action.plan)
     target = f"#{plan.incident_id} {plan.connector_name}"
     steps = plan.pick(chosen)
     if refusal := spent(db, action, now) or _mistaken(plan, steps, typed_name, policy):
-        return _refused(db, "fix", actor, target, refusal, now=now)
+        return refused(db, "fix", actor, target, refusal, now=now)
     assert steps is not None
     if not plan.dry_run:
         claimed = actions.claim(db, action_id, actor, steps, now)
         if claimed is None:
-            another = Refusal(reason=f"Another fix of “{plan.connector_name}” is running.")
-            return _refused(db, "fix", actor, target, another, now=now)
+            busy = another(plan.connector_name, actions.running_at(db, action.connector_id))
+            return refused(db, "fix", actor, target, busy, now=now)
         action = claimed
     _tell_claim(db, action, plan, actor, steps, now=now)
     return Claimed(action=action, plan=plan, dry_run=plan.dry_run, lines=would_do(plan, steps))
@@ -126,6 +118,15 @@ def already(action: Action) -> Refusal:
     return Refusal(reason=said, actor=action.claimed_by, at=action.claimed_at)
 
 
+def another(connector_name: str, running: Action | None) -> Refusal:
+    """Somebody is at work at this connector: who, and since when."""
+    said = f"Another fix of “{connector_name}” is running"
+    if running is None or running.claimed_by is None or running.claimed_at is None:
+        return Refusal(reason=f"{said}.")
+    who, at = running.claimed_by, running.claimed_at
+    return Refusal(reason=f"{said}: <@{who}> started it at {at:%H:%M} UTC.", actor=who, at=at)
+
+
 def _mistaken(plan: Plan, steps: Sequence[StepKind] | None, typed_name: str, policy: Policy) -> Refusal | None:
     if plan.dry_run == policy.actions_on:
         was = "a dry run" if plan.dry_run else "made while actions were allowed"
@@ -137,13 +138,28 @@ def _mistaken(plan: Plan, steps: Sequence[StepKind] | None, typed_name: str, pol
     return None
 
 
-def _refused(db: Database, verb: str, actor: str, target: str, refusal: Refusal, *, now: datetime) -> Refusal:
+def refused(db: Database, verb: str, actor: str, target: str, refusal: Refusal, *, now: datetime) -> Refusal:
+    """The refusal, put on record."""
     entry = AuditEntry(at=now, actor=actor, verb=verb, target=target, allowed=False, detail=refusal.reason)
     audit.append(db, entry)
     return refusal
 
 
 # Running
+
+
+def forbid(db: Database, action: Action, why: str, now: datetime) -> None:
+    """A claim that may not be carried out after all: it fails before anything was touched, on record."""
+    audit_late(db, action, "fix", action.claimed_by, why=why, now=now)
+    fail(db, action, f"{why}: nothing was done.", now)
+
+
+def audit_late(db: Database, action: Action, verb: str, actor: str | None, *, why: str, now: datetime) -> None:
+    """Put on record that somebody's earlier yes was not carried out."""
+    plan = Plan.from_json(action.plan)
+    target = f"#{plan.incident_id} {plan.connector_name}"
+    entry = AuditEntry(at=now, actor=actor or "nobody", verb=verb, target=target, allowed=False, detail=why)
+    audit.append(db, entry)
 
 
 def intend(db: Database, action: Action, work: Work, now: datetime) -> None:
@@ -158,18 +174,18 @@ def intend(db: Database, action: Action, work: Work, now: datetime) -> None:
 def step_over(db: Database, action: Action, work: Work, reading: Reading, now: datetime) -> None:
     """The step was read back: keep the result, our own records, and tell."""
     state = StepState.DONE if reading.done else StepState.FAILED
-    _put(db, action, work.kind, state, now=now, detail=reading.detail, after=json.dumps(reading.after))
+    put(db, action, work.kind, state, now=now, detail=reading.detail, after=json.dumps(reading.after))
     work.note(db, action, now)
     _tell_step(db, action, work.kind, state=state, detail=reading.detail, now=now)
 
 
 def step_failed(db: Database, action: Action, kind: StepKind, detail: str, now: datetime) -> None:
     """The step certainly didn't happen."""
-    _put(db, action, kind, StepState.FAILED, now=now, detail=detail)
+    put(db, action, kind, StepState.FAILED, now=now, detail=detail)
     _tell_step(db, action, kind, state=StepState.FAILED, detail=detail, now=now)
 
 
-def _put(
+def put(
     db: Database,
     action: Action,
     kind: StepKind,
@@ -179,6 +195,7 @@ def _put(
     detail: str,
     after: str | None = None,
 ) -> None:
+    """Keep what became of a step."""
     actions.put_result(db, action.id, action.chosen.index(kind), state, now, after=after, detail=detail)
 
 
@@ -208,7 +225,7 @@ def fail(db: Database, action: Action, detail: str, now: datetime) -> None:
             actions.put_result(db, action.id, step.position, StepState.SKIPPED, now, detail="not begun")
     data = {"action_id": action.id, "detail": detail}
     record_event(
-        db, action.incident_id, EventKind.FIX_FAILED, now=now, actor=action.claimed_by, data=data, **_back(db, action)
+        db, action.incident_id, EventKind.FIX_FAILED, now=now, actor=action.claimed_by, data=data, **back(db, action)
     )
 
 
@@ -238,9 +255,9 @@ def _verified(db: Database, action: Action, verdict: Verdict, now: datetime) -> 
     verified = ActionState.VERIFIED
     if actions.set_state(db, action.id, (ActionState.VERIFYING,), verified, finished_at=now, result=result) is None:
         return
-    back = {} if verdict.retired else _back(db, action)
+    again = {} if verdict.retired else back(db, action)
     data = {"action_id": action.id, "detail": list(verdict.lines)}
-    record_event(db, action.incident_id, EventKind.FIX_VERIFIED, now=now, data=data, **back)
+    record_event(db, action.incident_id, EventKind.FIX_VERIFIED, now=now, data=data, **again)
     resolution = {"state": IncidentState.RESOLVED, "resolved_at": now, "resolution": "retired"}
     if verdict.retired and (changes := _unless_resolved(db, action, **resolution)):
         record_event(db, action.incident_id, EventKind.RESOLVED, now=now, data={"reason": "retired"}, **changes)
@@ -254,61 +271,8 @@ def _not_yet(db: Database, action: Action, verdict: Verdict, policy: Policy, now
         record_event(db, action.incident_id, EventKind.FIX_NOT_YET, now=now, data=data)
 
 
-# Undo
-
-
-def begin_undo(db: Database, action_id: str, actor: str, *, policy: Policy, now: datetime) -> Action | Refusal:
-    """Take the action for its undoing; two can't, and no other fix of the connector runs meanwhile."""
-    action = actions.get(db, action_id)
-    if action is None:
-        return _refused(db, "fix.undo", actor, "an unknown fix", Refusal(reason="This fix isn't known."), now=now)
-    plan = Plan.from_json(action.plan)
-    target = f"#{plan.incident_id} {plan.connector_name}"
-    if refusal := _not_undoable(db, action, policy):
-        return _refused(db, "fix.undo", actor, target, refusal, now=now)
-    begun = actions.set_state(db, action_id, UNDOABLE, ActionState.EXECUTING, undone_by=actor)
-    if begun is None:
-        another = Refusal(reason=f"Another fix of “{plan.connector_name}” is running: undo this one afterwards.")
-        return _refused(db, "fix.undo", actor, target, another, now=now)
-    audit.append(db, AuditEntry(at=now, actor=actor, verb="fix.undo", target=target, allowed=True, detail=action_id))
-    return begun
-
-
-def _not_undoable(db: Database, action: Action, policy: Policy) -> Refusal | None:
-    if action.state is ActionState.UNDONE or (action.undone_by and action.state in AT_WORK):
-        return Refusal(
-            reason=f"<@{action.undone_by}> undid this already.", actor=action.undone_by, at=action.finished_at
-        )
-    if action.state not in UNDOABLE:
-        return Refusal(reason="There is nothing to undo yet: this fix hasn't been carried out.")
-    if not any(step.before for step in actions.steps(db, action.id)):
-        return Refusal(reason="There is nothing to undo: this fix changed nothing.")
-    if not policy.actions_on:
-        return Refusal(reason="Actions are switched off (MFI_ACTIONS), so nothing can be undone here.")
-    return None
-
-
-def step_restored(db: Database, action: Action, work: Work, restored: Restored, now: datetime) -> None:
-    """One step of an undo is over."""
-    state = StepState.UNDONE if restored.ok else StepState.FAILED
-    _put(db, action, work.kind, state, now=now, detail=restored.line)
-    work.note(db, action, now)
-
-
-def end_undo(db: Database, action: Action, results: Sequence[Restored], now: datetime) -> None:
-    """Undone if everything that can be restored is; else failed, and it may be tried again."""
-    lines = [restored.line for restored in results]
-    ok = all(restored.ok for restored in results)
-    state, kind = (ActionState.UNDONE, EventKind.FIX_UNDONE) if ok else (ActionState.FAILED, EventKind.FIX_FAILED)
-    if actions.set_state(db, action.id, AT_WORK, state, finished_at=now, result="\n".join(lines)) is None:
-        return
-    detail: object = lines if ok else f"The undo is not complete: {' '.join(lines)}"
-    data = {"action_id": action.id, "detail": detail}
-    record_event(db, action.incident_id, kind, now=now, actor=action.undone_by, data=data, **_back(db, action))
-
-
-def _back(db: Database, action: Action) -> dict[str, Any]:
-    """The state in which people take over again."""
+def back(db: Database, action: Action) -> dict[str, Any]:
+    """The state in which people take over again, as a change of the incident."""
     incident = incidents.get(db, action.incident_id)
     held = incident is not None and incident.acknowledged_by is not None
     return _unless_resolved(db, action, state=IncidentState.ACKNOWLEDGED if held else IncidentState.FIRING)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlite_utils import Database
@@ -19,6 +19,7 @@ from bot.core.clock import Clock
 from bot.core.fix_plan import Plan
 from bot.core.policy import Policy
 from bot.services import fix_records as records
+from bot.services import fix_undo as undoing
 from bot.services.fix_look import Ready, look_again
 from bot.services.fix_steps import Reading, Restored, Work, work_again
 from storage import actions
@@ -30,10 +31,21 @@ log = logging.getLogger(__name__)
 READS = 3
 """So often a step is read back before it counts as not done."""
 
+MayFix = Callable[[str], Awaitable[bool]]
+"""May the person with this id (still) fix? What can't be found out is a no."""
+
+
+async def everybody(_user_id: str) -> bool:
+    """The answer where nobody else is asked: whoever calls has seen to it."""
+    return True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """One at a time per action: the caller sees to that. `settle`: seconds between two readings of a step."""
+    """One at a time per action: the caller sees to that. `settle`: seconds between two readings of a step.
+
+    What acts asks first, each time: are actions on, and may the person whose will it is still fix?
+    """
 
     store: Store
     backends: Mapping[str, Backend]
@@ -41,6 +53,7 @@ class Runner:
     clock: Clock
     settle: float
     mark: Callable[[str], None]
+    may_fix: MayFix = everybody
 
     def backend(self, plan: Plan) -> Backend:
         """The mail system of a plan; Unreachable if it isn't configured any more."""
@@ -55,6 +68,9 @@ class Runner:
         if action is None:
             return
         self.mark("executing")
+        if why := await self._forbidden(action.claimed_by):
+            await self.store.write(lambda db: records.forbid(db, action, why, self.clock()))
+            return
         ready = await self._look(Plan.from_json(action.plan), action)
         if isinstance(ready, str):
             await self.store.write(lambda db: records.fail(db, action, f"Nothing was done: {ready}.", self.clock()))
@@ -80,12 +96,24 @@ class Runner:
 
     async def undo(self, action: Action) -> list[Restored]:
         """Last step first; each restored one is noted at once."""
+        if why := await self._forbidden(action.undone_by):
+            refused = [Restored(False, f"{why}; nothing more was done.")]
+            await self.store.write(lambda db: undoing.forbid_undo(db, action, refused, self.clock()))
+            return refused
         plan = Plan.from_json(action.plan)
         steps = await self.store.read(lambda db: actions.steps(db, action.id))
         left = [step for step in steps if step.before and step.state is not StepState.UNDONE]
         results = [await self._restore(action, plan, step) for step in reversed(left)]
-        await self.store.write(lambda db: records.end_undo(db, action, results, self.clock()))
+        await self.store.write(lambda db: undoing.end_undo(db, action, results, self.clock()))
         return results
+
+    async def _forbidden(self, actor: str | None) -> str | None:
+        """Why nothing may be done now: asked again right before it, because a restart may lie in between."""
+        if not self.policy.actions_on:
+            return "Actions were switched off (MFI_ACTIONS)"
+        if actor is None or not await self.may_fix(actor):
+            return "Whoever confirmed this may not fix any more, or Slack can't tell now whether they may"
+        return None
 
     # Steps
 
@@ -193,7 +221,7 @@ class Runner:
             restored = await work.restore(json.loads(step.after or "{}"))
         except BackendError as error:
             return Restored(False, f"{step.kind}: {error}.")
-        await self.store.write(lambda db: records.step_restored(db, action, work, restored, self.clock()))
+        await self.store.write(lambda db: undoing.step_restored(db, action, work, restored, self.clock()))
         return restored
 
     async def _to(self, action_id: str, expected: ActionState, new: ActionState) -> Action | None:

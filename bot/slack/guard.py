@@ -92,6 +92,26 @@ class Guard:
             return Decision(False, "The audit log can't be written, so nothing is done. See `mfi doctor`.")
         return decision
 
+    async def may_fix(self, user_id: str) -> bool:
+        """May this person, who said yes a while ago, still fix? Asked where no request is at hand: never raises.
+
+        Whose they are is told by the account that Slack shows; what Slack does not tell in time is a no.
+        """
+        person = Person(user_id=user_id)
+        if needs_lookup(Verb.FIX, person, self.admins):
+            home = await self._home_in_time()
+            team = home.team_id if home else None
+            person = Person(user_id=user_id, team_id=team, request_team_id=team)
+        return (await self.may(Verb.FIX, person, fresh=True)).allowed
+
+    async def _home_in_time(self) -> Home | None:
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self.learn_home()
+        except TimeoutError:
+            LOG.warning("Slack did not say in time which workspace is ours")
+            return self.home
+
     async def record(self, actor: str, verb: str, target: str, *, allowed: bool, detail: str) -> None:
         """One line of the audit log."""
         entry = AuditEntry(

@@ -355,7 +355,9 @@ async def test_another_fix_of_the_same_connector_waits_its_turn(scene: Scene) ->
     await scene.store.write(lambda db: actions.offer(db, blocker))
     await scene.store.write(lambda db: actions.claim(db, "blocker", "U9", ALL, START))
     refused = await fix.submit(action.id, "U1", ALL, NAME)
-    assert refused == Refusal(reason=f"Another fix of “{NAME}” is running.")
+    said = f"Another fix of “{NAME}” is running: <@U9> started it at 08:00 UTC."
+    assert refused == Refusal(reason=said, actor="U9", at=START)
+    assert await fix.offer(scene.incident_id, "U1") == refused
 
 
 @pytest.mark.parametrize("offered_on", [True, False])
@@ -611,6 +613,39 @@ async def test_a_claim_that_was_never_begun_runs_when_the_bot_is_back(scene: Sce
     assert (await scene.action(action.id)).state is ActionState.VERIFYING
 
 
+async def test_a_claim_does_not_run_once_actions_are_switched_off(scene: Scene) -> None:
+    fix = scene.fix()
+    action = await scene.offered(fix)
+    await fix.submit(action.id, "U1", ALL, NAME)
+    await scene.fix(actions_on=False).recover()
+    assert "switched off (MFI_ACTIONS): nothing was done" in ((await scene.action(action.id)).result or "")
+    assert await scene.steps(action.id) == [StepState.SKIPPED] * 3
+    assert scene.system.tenant.connectors["c1"].enabled
+    assert scene.statuses("gone@onprem.test") == {Status.QUEUED}
+    assert await scene.state() is IncidentState.FIRING
+    assert await scene.audited() == [("U1", "fix", False), ("U1", "fix", True)]
+
+
+async def test_a_claim_does_not_run_for_somebody_who_may_not_fix_any_more(scene: Scene) -> None:
+    fix = scene.fix()
+    action = await scene.offered(fix)
+    await fix.submit(action.id, "U1", ALL, NAME)
+    asked: list[str] = []
+
+    async def no(user_id: str) -> bool:
+        asked.append(user_id)
+        return False
+
+    later = Fix(scene.store, {"lab": scene.backend}, scene.probe, scene.policy, scene.clock, may_fix=no)
+    await later.recover()
+    assert asked == ["U1"]
+    failed = await scene.action(action.id)
+    assert failed.state is ActionState.FAILED
+    assert "may not fix any more" in (failed.result or "")
+    assert scene.system.tenant.connectors["c1"].enabled
+    assert ("U1", "fix", False) in await scene.audited()
+
+
 async def test_a_claim_from_before_a_long_outage_is_dropped(scene: Scene) -> None:
     fix = scene.fix()
     action = await scene.offered(fix)
@@ -843,6 +878,24 @@ async def test_an_interrupted_undo_is_finished_at_the_next_start(scene: Scene) -
     await scene.fix().recover()
     assert (await scene.action(action_id)).state is ActionState.UNDONE
     assert scene.system.tenant.connectors["c1"].enabled
+
+
+async def test_an_interrupted_undo_ends_as_it_is_once_actions_are_switched_off(scene: Scene) -> None:
+    def broken() -> None:
+        raise RuntimeError("killed")
+
+    action_id = await scene.executed(scene.fix())
+    with pytest.raises(RuntimeError):
+        await scene.fix(at="undo begun", then=broken).undo(action_id, "U2")
+    await scene.fix(actions_on=False).recover()
+    ended = await scene.action(action_id)
+    assert (ended.state, ended.result) == (
+        ActionState.FAILED,
+        "Actions were switched off (MFI_ACTIONS); nothing more was done.",
+    )
+    assert not scene.system.tenant.connectors["c1"].enabled
+    assert (await scene.audited())[0] == ("U2", "fix.undo", False)
+    assert isinstance(await scene.fix().undo(action_id, "U2"), Undone)
 
 
 async def test_undo_is_refused_where_there_is_nothing_to_undo(scene: Scene) -> None:

@@ -15,7 +15,7 @@ from bot.slack.guard import Guard, standing_of
 from storage import audit
 from storage.connection import Store
 
-ADMIN, READER, GROUP = "U0ADMINONE", "U0READER", "S0MAILADMINS"
+ADMIN, OTHER, READER, GROUP = "U0ADMINONE", "U0OTHER", "U0READER", "S0MAILADMINS"
 
 
 class Clock:
@@ -81,6 +81,25 @@ async def test_a_submit_is_not_decided_from_memory(slack: Any, make: Callable[..
     slack.workspace.groups[GROUP].users.remove(ADMIN)
     clock.now += timedelta(seconds=10)
     assert not await guard.may(Verb.FIX, person(slack), fresh=True)
+
+
+async def test_whoever_said_yes_a_while_ago_is_asked_for_again(slack: Any, make: Callable[..., Guard]) -> None:
+    guard = make(OTHER, GROUP)
+    assert await guard.may_fix(ADMIN)
+    assert await guard.may_fix(OTHER), "listed by id"
+    assert not await guard.may_fix(READER)
+    slack.workspace.users[ADMIN].deleted = True
+    assert not await make().may_fix(ADMIN)
+
+
+async def test_a_slack_that_is_slow_or_away_is_a_no_for_all_but_the_listed(
+    slack: Any, make: Callable[..., Guard]
+) -> None:
+    slack.faults.hang("auth.test", times=None)
+    assert not await make(deadline=0.1).may_fix(ADMIN)
+    await slack.down()
+    assert not await make().may_fix(ADMIN)
+    assert await make(ADMIN, GROUP).may_fix(ADMIN)
 
 
 @pytest.mark.parametrize(
