@@ -143,7 +143,7 @@ class Fixing:
             await ack(response_action="update", view=dry_run_view(result.lines))
             return
         await ack()
-        self._intake.work(request, "a fix", self._execute(action_id))
+        self._intake.go_on(request, "a fix", self._execute(action_id))
 
     async def _execute(self, action_id: str) -> None:
         await self._deps.fix.execute(action_id)

@@ -69,6 +69,11 @@ class Intake:
             job.close()
             self.deps.tasks.spawn(self.tell(request, TOO_BUSY), "too busy", urgent=True)
 
+    def go_on(self, request: Request, what: str, job: Coroutine[Any, Any, None]) -> None:
+        """What the disk promises already: done at once if there is any room, else by the tick that looks for it."""
+        if not self.deps.tasks.spawn(self._guarded(request, what, job), what, urgent=True):
+            job.close()
+
     async def tell(self, request: Request, text: Mrkdwn) -> None:
         """A short answer to this person alone."""
         await self.answers.say(request.where, note(text))

@@ -196,6 +196,25 @@ async def test_permission_is_asked_again_at_the_submit(make_live: Any) -> None:
     assert live.fix.executed == []
 
 
+@pytest.mark.parametrize(("running", "executed"), [(100, 1), (200, 0)])
+async def test_nobody_who_confirmed_a_fix_is_told_that_nothing_was_done(live: Any, running: int, executed: int) -> None:
+    view = await plan_of(live, ADMIN, await posted(live))
+    stop = asyncio.Event()
+
+    async def busy() -> None:
+        await stop.wait()
+
+    for _ in range(running):
+        live.deps.tasks.spawn(busy(), "busy", urgent=True)
+    assert (await live.slack.submit(ADMIN, view, {"name": "Contoso inbound"})).ok
+    await live.slack.wait_for(lambda: len(live.fix.executed) == executed)
+    stop.set()
+    await live.deps.tasks.settled(5)
+    claimed = await live.store.read(lambda db: actions.get(db, view.body["private_metadata"]))
+    assert claimed.claimed_by == ADMIN, "what had no room now is carried out by the tick"
+    assert live.slack.ephemerals(ADMIN, CHANNEL) == []
+
+
 async def test_an_offer_that_is_gone_is_refused_in_the_dialog(live: Any) -> None:
     view = await plan_of(live, ADMIN, await posted(live))
     view.body["private_metadata"] = "tampered"
