@@ -66,10 +66,11 @@ class Guard:
         self._lock = asyncio.Lock()
 
     async def may(self, verb: Verb, person: Person, *, fresh: bool = False) -> Decision:
-        """Decide now, on facts that are not too old; `fresh`: asked of Slack just now.
+        """Decide now, on facts that are not too old; `fresh`, and for what acts at once: asked of Slack just now.
 
         Never raises, never takes much longer than the look-up deadline.
         """
+        fresh = fresh or verb is Verb.UNDO
         membership, standing = Membership.UNKNOWN, Standing.UNKNOWN
         if needs_lookup(verb, person, self.admins):
             try:

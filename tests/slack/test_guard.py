@@ -75,12 +75,15 @@ async def test_what_slack_said_is_remembered_for_a_while(slack: Any, make: Calla
     assert not await guard.may(Verb.ACK, person(slack))
 
 
-async def test_a_submit_is_not_decided_from_memory(slack: Any, make: Callable[..., Guard], clock: Clock) -> None:
+@pytest.mark.parametrize(("verb", "fresh"), [(Verb.FIX, True), (Verb.UNDO, False)])
+async def test_a_submit_and_an_undo_are_not_decided_from_memory(
+    slack: Any, make: Callable[..., Guard], clock: Clock, verb: Verb, fresh: bool
+) -> None:
     guard = make()
-    assert await guard.may(Verb.FIX, person(slack))
+    assert await guard.may(verb, person(slack))
     slack.workspace.groups[GROUP].users.remove(ADMIN)
     clock.now += timedelta(seconds=10)
-    assert not await guard.may(Verb.FIX, person(slack), fresh=True)
+    assert not await guard.may(verb, person(slack), fresh=fresh)
 
 
 async def test_whoever_said_yes_a_while_ago_is_asked_for_again(slack: Any, make: Callable[..., Guard]) -> None:
