@@ -215,9 +215,10 @@ def finish(db: Database, action: Action, policy: Policy, now: datetime) -> None:
     record_event(db, action.incident_id, EventKind.FIX_FINISHED, now=now, actor=action.claimed_by, data=data, **changes)
 
 
-def fail(db: Database, action: Action, detail: str, now: datetime) -> None:
+def fail(
+    db: Database, action: Action, detail: str, now: datetime, *, expected: Sequence[ActionState] = AT_WORK
+) -> None:
     """It is over without success: steps that were never begun are skipped, the incident goes back to people."""
-    expected = (*AT_WORK, ActionState.VERIFYING)
     if actions.set_state(db, action.id, expected, ActionState.FAILED, finished_at=now, result=detail) is None:
         return
     for step in actions.steps(db, action.id):
@@ -241,13 +242,17 @@ def so_far(db: Database, action: Action) -> str:
 
 
 def judged(db: Database, action: Action, verdict: Verdict, policy: Policy, now: datetime) -> None:
-    """Verified, not yet, or failed after the last try; a retired connector's incident is resolved."""
+    """Verified, not yet, or failed after the last try; a retired connector's incident is resolved.
+
+    Only if it is still being verified: an undo that began meanwhile has the last word.
+    """
     if verdict.holds:
         _verified(db, action, verdict, now)
     elif action.verify_attempts + 1 < policy.verify_attempts:
         _not_yet(db, action, verdict, policy, now)
     else:
-        fail(db, action, f"The fix could not be verified. {' '.join(verdict.lines)}", now)
+        detail = f"The fix could not be verified. {' '.join(verdict.lines)}"
+        fail(db, action, detail, now, expected=(ActionState.VERIFYING,))
 
 
 def _verified(db: Database, action: Action, verdict: Verdict, now: datetime) -> None:

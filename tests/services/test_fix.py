@@ -803,6 +803,28 @@ async def test_undo_restores_the_settings_and_says_what_it_cannot_restore(scene:
     assert ("U2", "fix.undo", True) in await scene.audited()
 
 
+@pytest.mark.parametrize("holds", [True, False])
+async def test_a_verification_that_ends_under_a_running_undo_changes_nothing(scene: Scene, holds: bool) -> None:
+    def broken() -> None:
+        raise RuntimeError("the undo is at work for a while")
+
+    async def undone_meanwhile(connector_id: int) -> ProbeRecord:
+        with pytest.raises(RuntimeError):
+            await scene.fix(at="undo begun", then=broken).undo(action_id, "U2")
+        assert (await scene.action(action_id)).state is ActionState.EXECUTING
+        return await scene.probe(connector_id)
+
+    action_id = await scene.executed(scene.fix(), (StepKind.REJECT_INVALID, StepKind.DOMAIN_AUTHORITATIVE))
+    found = DomainType.AUTHORITATIVE if holds else DomainType.INTERNAL_RELAY
+    scene.system.tenant.set_domain_type("onprem.test", found)
+    scene.clock.now += HOUR
+    last_try = replace(scene.policy, verify_attempts=1)
+    await Fix(scene.store, {"lab": scene.backend}, undone_meanwhile, last_try, scene.clock, settle=0.0).verify_due()
+    assert (await scene.action(action_id)).state is ActionState.UNDONE
+    assert (await scene.told())[-2:] == ["fix_finished", "fix_undone"]
+    assert scene.system.tenant.domains["onprem.test"].type is DomainType.INTERNAL_RELAY
+
+
 async def test_eight_undo_clicks_undo_once(scene: Scene) -> None:
     fix = scene.fix()
     action_id = await scene.executed(fix)
