@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import math
 import os
 import signal
@@ -33,12 +34,10 @@ def say(line: str = "") -> None:
 
 
 async def run_demo(*, port: int, database: Path | None) -> int:
-    """Start the world and the bot, guide, and stop on Ctrl-C; returns the exit code."""
+    """Start the world and the bot, guide, and stop on Ctrl-C; returns the exit code. `database`: an absolute path."""
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    if database is not None:
-        database = database.resolve()
     async with contextlib.AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mfi-demo-")))
         world = await stack.enter_async_context(World(manifest=manifest(), page_port=port))
@@ -70,7 +69,14 @@ async def bot_process(world: World, database: Path) -> AsyncIterator[asyncio.sub
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MFI_", "SLACK_"))}
     environment = {**kept, "MFI_LOG_LEVEL": "warning", **world.environment(), "MFI_DATABASE": str(database)}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bot", "run", env=environment, cwd=database.parent, start_new_session=True
+        sys.executable,
+        "-m",
+        "bot",
+        "run",
+        env=environment,
+        cwd=database.parent,
+        start_new_session=True,  # so that Ctrl-C reaches only us, and we stop things in order
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
     )
     try:
         yield process
@@ -82,6 +88,11 @@ async def bot_process(world: World, database: Path) -> AsyncIterator[asyncio.sub
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+def _die_with_parent() -> None:
+    """Runs in the child: if the demo is killed, the kernel ends the bot too (prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 async def cancelled(task: asyncio.Task[object]) -> None:
@@ -170,12 +181,13 @@ class Guide:
 
 
 async def _obey_terminal(world: World) -> None:
-    """Read commands from the terminal, if there is one."""
-    if not sys.stdin.isatty():
-        return
+    """Read commands from the terminal or a pipe, if there is one."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    try:
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    except (ValueError, OSError):
+        return  # stdin is a file, or closed
     try:
         while line := await reader.readline():
             say(await obey(world, line.decode("utf-8", "replace").strip()))
@@ -186,9 +198,11 @@ async def _obey_terminal(world: World) -> None:
 async def obey(world: World, line: str) -> str:
     """Carry out `break NAME` or `repair NAME`; the answer is one line."""
     verb, _, name = line.partition(" ")
-    route = next((r for r in ROUTES if r.name.casefold() == name.strip().casefold()), None)
-    if verb.lower() not in ("break", "repair") or route is None:
+    wanted = name.strip().casefold()
+    fitting = [r for r in ROUTES if wanted and r.name.casefold().startswith(wanted)]
+    if verb.lower() not in ("break", "repair") or len(fitting) != 1:
         return "Type: repair or break, then a connector: " + ", ".join(r.name for r in ROUTES)
+    route = fitting[0]
     if world.servers.servers[route.server].ip is None:
         return f"{route.name} has no server to mend: its name does not exist in the DNS."
     good = verb.lower() == "repair"

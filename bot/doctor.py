@@ -6,6 +6,7 @@ Every check has a deadline, runs on its own, and reports even when the others fa
 from __future__ import annotations
 
 import asyncio
+import difflib
 import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.core.blockkit import problems as blockkit_problems
 from bot.core.finding import Finding
-from bot.settings import Settings, SettingsError, load
+from bot.settings import SETTINGS, Settings, SettingsError, load
 from bot.slack.client import make_client
 from bot.slack.manifest import SCOPES
 
@@ -77,6 +78,12 @@ def _settings(environ: Mapping[str, str]) -> tuple[list[Finding], Settings | Non
         if settings.bot_token is None and settings.app_token is None:
             how = "`mfi manifest` prints the app to create at api.slack.com/apps; `mfi demo` needs no Slack at all"
             findings.append(_note("settings", "no Slack tokens yet", how))
+    known = {s.name for s in SETTINGS} | {f"{s.name}_FILE" for s in SETTINGS if s.secret}
+    own = tuple(f"MFI_{spec.name.upper()}_" for spec in settings.backends or ())
+    unknown = sorted(n for n in environ if n.startswith("MFI_") and n not in known and not n.startswith(own or ("\0",)))
+    for name in unknown:
+        near = difflib.get_close_matches(name, known, n=1)
+        findings.append(_note("settings", f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")))
     if not settings.admins:
         findings.append(
             _note("settings", "MFI_ADMINS is empty: nobody may probe, acknowledge or fix", "list Slack ids in it")
@@ -98,7 +105,7 @@ async def _database(settings: Settings) -> list[Finding]:
     try:
         store = await Store.open(path)
     except StoreError as error:
-        return [_fault("database", str(error), "nothing was changed or deleted; follow the line above")]
+        return [_fault("database", str(error), "put back a copy of the file, or name another one in MFI_DATABASE")]
     try:
         verdict = await store.read(lambda db: str(db.execute("PRAGMA quick_check(1)").fetchone()[0]))
     finally:
@@ -136,7 +143,7 @@ async def _slack(settings: Settings) -> list[Finding]:
             findings += await _asked("alert channel", lambda: _channel(client, channel))
     if settings.app_token is not None:
         app_client = make_client(settings.app_token.reveal(), settings.api_url)
-        findings += await _asked("Slack app token", lambda: _app_token(app_client))
+        findings += [_app_advice(f) for f in await _asked("Slack app token", lambda: _app_token(app_client))]
     return findings
 
 
@@ -173,6 +180,14 @@ async def _channel(client: AsyncWebClient, channel: str) -> list[Finding]:
 async def _app_token(client: AsyncWebClient) -> list[Finding]:
     await client.apps_connections_open(app_token=client.token or "")
     return [_ok("Slack app token", "Socket Mode can connect")]
+
+
+def _app_advice(finding: Finding) -> Finding:
+    """The app token is kept at another place than the bot token."""
+    if finding.level != "fault" or "Slack answers" not in finding.says:
+        return finding
+    where = "copy it again: api.slack.com/apps → your app → Basic Information → App-Level Tokens (connections:write)"
+    return _fault(finding.what, finding.says, where)
 
 
 async def _sample_alert(settings: Settings) -> list[Finding]:

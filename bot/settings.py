@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from bot.core.policy import Policy
 
@@ -313,9 +314,21 @@ _NEEDED_TO_RUN = {
 
 
 def read_environment(environ: Mapping[str, str], dotenv: Path = Path(".env")) -> dict[str, str]:
-    """The process environment over the `.env` file, if there is one."""
-    in_file = {k: v for k, v in dotenv_values(dotenv).items() if v is not None} if dotenv.is_file() else {}
-    return {**in_file, **environ}
+    """The process environment over the `.env` file, if there is one. SettingsError when that file can't be read."""
+    return {**_in_file(dotenv), **environ} if dotenv.is_file() else dict(environ)
+
+
+def _in_file(dotenv: Path) -> dict[str, str]:
+    try:
+        raw = dotenv.read_bytes()
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError([f"{dotenv} can't be read as text: save it as UTF-8"]) from None
+    bindings = list(parse_stream(StringIO(text)))
+    bad = [f"{dotenv} line {b.original.line} is not NAME=value" for b in bindings if b.error]
+    if bad:
+        raise SettingsError(bad)
+    return {b.key: b.value for b in bindings if b.key and b.value is not None}
 
 
 def load(environ: Mapping[str, str], *, to_run: bool = False) -> Settings:

@@ -89,6 +89,7 @@ def test_every_command_has_help_and_a_line_in_the_readme(command, capsys):
         (["import", "connectors", "no-such-file"], "no-such-file can't be read"),
         (["import", "people", "x"], "people"),
         (["sync"], "MFI_BACKENDS is not set"),
+        (["demo", "--port", "99999999"], "99999999"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(argv, says, capsys):
@@ -248,3 +249,52 @@ def test_the_manifest_is_yaml_for_the_slack_site(capsys):
 def test_a_demo_database_in_a_missing_directory_is_refused(capsys):
     assert run(["demo", "--database", "no/such/dir/mfi.db"]) == 2
     assert "no directory" in capsys.readouterr().err
+
+
+def test_an_unknown_kind_of_mail_system_is_one_line_and_exit_2(monkeypatch, capsys):
+    monkeypatch.setenv("MFI_BACKENDS", "x=foo")
+    assert run(["sync"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "known kinds" in said
+
+
+def test_a_dotenv_file_from_powershell_is_read_and_a_broken_one_is_named(capsys):
+    Path(".env").write_text("MFI_SMTP_PORT=many\n", encoding="utf-16")
+    assert run(["connectors"]) == 2
+    assert "MFI_SMTP_PORT wants" in capsys.readouterr().err
+    Path(".env").write_bytes(b"MFI_ADMINS=\xff\xfe\xfa")
+    assert run(["connectors"]) == 2
+    assert "save it as UTF-8" in capsys.readouterr().err
+    Path(".env").write_text('MFI_ACTIONS=on\nthis is no setting = = "\n')
+    assert run(["connectors"]) == 2
+    assert ".env line 2 is not NAME=value" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["connectors", "queue", "incidents", "outbox", "audit"])
+def test_looking_makes_no_database_where_there_is_none(name, capsys):
+    assert run([name, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {name: []}
+    assert "there is no database mfi.db here" in captured.err
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("redirect", [">/dev/full", "<&- -", "| true"])
+def test_a_closed_or_full_pipe_gives_no_traceback(redirect):
+    line = f"{sys.executable} -m bot explain 4.4.316 {redirect}"
+    if "<&-" in redirect:
+        line = f"{sys.executable} -m bot explain - <&-"
+    told = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert "Traceback" not in told.stderr
+    assert "Exception ignored" not in told.stderr
+
+
+def test_a_port_that_is_taken_is_one_line(capsys):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        assert run(["demo", "--port", str(listener.getsockname()[1])]) == 2
+    said = capsys.readouterr().err
+    assert "the demo can't open what it needs" in said
+    assert said.count("\n") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,10 @@ async def test_a_server_is_broken_and_repaired_by_its_connectors_name(world):
     assert world.servers.servers["no-starttls"].behaviour == "good"
     assert "refuses connections" in await obey(world, "break Head office")
     assert world.servers.servers["good-domain"].behaviour == "refused"
+
+
+async def test_the_beginning_of_a_name_is_enough(world):
+    assert await obey(world, "repair plant") == "Plant gateway: its mail server works now. Watch its alert."
 
 
 @pytest.mark.parametrize("line", ["", "repair", "repair the world", "mend Head office"])
@@ -58,3 +63,17 @@ async def test_the_bot_gets_the_worlds_settings_and_none_of_ours(world, tmp_path
         await world.slack.wait_for(lambda: world.slack.connected, 15)
         assert process.returncode is None
     assert process.returncode == 0
+
+
+async def test_a_killed_demo_takes_its_bot_along(tmp_path: Path):
+    demo = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "demo", stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+    )
+    assert demo.stdout
+    await asyncio.wait_for(demo.stdout.readline(), 20)
+    (bot,) = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    demo.kill()
+    await demo.wait()
+    async with asyncio.timeout(15):
+        while Path(f"/proc/{bot}").exists():  # noqa: ASYNC110, ASYNC240 - somebody else's process
+            await asyncio.sleep(0.1)

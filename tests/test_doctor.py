@@ -87,7 +87,7 @@ async def test_a_bad_setting_is_reported_alone(environ):
     ("change", "what", "fix"),
     [
         ({"SLACK_BOT_TOKEN": "xoxb-wrong"}, "Slack bot token", "OAuth & Permissions"),
-        ({"SLACK_APP_TOKEN": "xapp-wrong"}, "Slack app token", "copy the token again"),
+        ({"SLACK_APP_TOKEN": "xapp-wrong"}, "Slack app token", "Basic Information"),
         ({"MFI_ALERT_CHANNEL": "C0NOWHERE"}, "alert channel", "must be a channel id"),
         ({"SLACK_API_URL": "http://127.0.0.1:9/api/"}, "Slack bot token", "SLACK_API_URL"),
         ({"MFI_EGRESS_CHECK": "127.0.0.1:9"}, "port 25", "let this machine connect outward"),

@@ -1,7 +1,8 @@
 """The `mfi` command: parse words, call one use case, print. Each command imports only what it needs.
 
 Exit codes: 0 fine (degraded too), 1 the thing checked is failing, 2 bad usage or settings, 3 database unusable,
-4 another instance runs. An error is one line on stderr that says what to do; a traceback never reaches a user.
+4 another instance runs, 70 a fault of mfi or of the system. An error is one line on stderr that says what to do; a
+traceback never reaches a user.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import click
 
-from bot.cli.frame import EXIT_FAILING, EXIT_USAGE, ExitWith, now, print_json, read_settings, with_store
+from bot.cli.frame import EXIT_FAILING, EXIT_FAULT, EXIT_USAGE, ExitWith, now, print_json, read_settings, with_store
+from bot.settings import SettingsError
 
 MAX_TEXT = 64 * 1024
 
@@ -39,9 +41,12 @@ def run(argv: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     try:
         result = cli.main(args=list(argv), prog_name="mfi", standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except ExitWith as end:
         return _complain(end.code, *end.lines)
+    except SettingsError as error:
+        return _complain(EXIT_USAGE, *error.problems)
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message())
         return EXIT_USAGE
@@ -50,8 +55,20 @@ def run(argv: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _complain(130, "stopped")
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the reader left: stay silent
-        return 0
+        return _close_stdout(0)
+    except OSError as error:
+        return _close_stdout(_complain(EXIT_FAULT, f"the system refused: {error.strerror or error}"))
+    except Exception as error:
+        if os.environ.get("MFI_LOG_LEVEL", "").lower() == "debug":
+            raise
+        where = "MFI_LOG_LEVEL=debug shows where; please report it"
+        return _complain(EXIT_FAULT, f"a fault in mfi itself: {type(error).__name__}: {error} ({where})"[:500])
+
+
+def _close_stdout(code: int) -> int:
+    """Nobody reads on, or nothing can be written: what is still buffered must not raise again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
 
 
 def _complain(code: int, *lines: str) -> int:
@@ -90,10 +107,7 @@ def explain(text: tuple[str, ...], as_json: bool) -> None:
     """
     from knowledge.diagnose import explain as explain_text
 
-    if text == ("-",) or (not text and not sys.stdin.isatty()):
-        given: str | bytes = sys.stdin.buffer.read(MAX_TEXT)
-    else:
-        given = " ".join(text)
+    given = _stdin() if text == ("-",) or not text else " ".join(text)
     if not given.strip():
         raise ExitWith(EXIT_USAGE, "nothing to explain: give a code or the error's text, such as mfi explain 4.4.316")
     explanation = explain_text(given)
@@ -103,6 +117,13 @@ def explain(text: tuple[str, ...], as_json: bool) -> None:
         from bot.terminal.explain import render_explanation
 
         click.echo(render_explanation(explanation))
+
+
+def _stdin() -> str | bytes:
+    """What was piped in; nothing when there is no pipe."""
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        return ""
+    return sys.stdin.buffer.read(MAX_TEXT)
 
 
 @cli.command()
@@ -117,7 +138,7 @@ def manifest() -> None:
 
 
 @cli.command(epilog="It opens only loopback ports, needs no Slack and no root, and leaves nothing behind.")
-@click.option("--port", default=0, show_default="any free one", help="Port of the page.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any free one", help="Port of the page.")
 @click.option("--database", type=click.Path(path_type=Path), help="Keep the bot's database here.")
 def demo(port: int, database: Path | None) -> int:
     """Try everything on this machine, without Slack.
@@ -128,7 +149,10 @@ def demo(port: int, database: Path | None) -> int:
 
     if database is not None and not database.absolute().parent.is_dir():
         raise ExitWith(EXIT_USAGE, f"--database: there is no directory {database.absolute().parent}")
-    return asyncio.run(run_demo(port=port, database=database))
+    try:
+        return asyncio.run(run_demo(port=port, database=database and database.absolute()))
+    except OSError as error:
+        raise ExitWith(EXIT_USAGE, f"the demo can't open what it needs: {error.strerror or error}") from None
 
 
 # --- the bot --------------------------------------------------------------------------------------------------------
@@ -236,8 +260,12 @@ def _listing(name: str, help_text: str) -> None:
     def show(as_json: bool) -> None:
         from bot.terminal import listings
 
-        moment = now()
-        rows = asyncio.run(with_store(read_settings(), lambda store: listings.read(name, store, moment)))
+        moment, settings = now(), read_settings()
+        rows: list[dict[str, object]] = []
+        if settings.database.exists():
+            rows = asyncio.run(with_store(settings, lambda store: listings.read(name, store, moment)))
+        else:
+            _complain(0, f"there is no database {settings.database} here; `mfi run` or `mfi import` makes it")
         if as_json:
             print_json({name: rows})
         else:

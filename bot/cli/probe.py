@@ -131,6 +131,7 @@ async def _probe_host(
         tls_domain=tls_domain,
         timeout=timeout or settings.probe_timeout.total_seconds(),
         rcpt=_recipient(rcpt),
+        checks=True,
     )
     with progress_line(enabled=not quiet) as on_progress:
         return await prober.probe(request, on_progress)
