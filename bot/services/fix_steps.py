@@ -1,8 +1,9 @@
 """The three things that Fix now does, each as: image before, act, read back, restore.
 
 Promises: acting is asking for a state, so it is harmless when that state holds already; `read` only looks; `restore`
-first looks whether somebody changed it since. Every call to the mail system has a deadline: a read that gets no answer
-is Unreachable, an act that gets none is OutcomeUnknown.
+first looks whether somebody changed it since: that is whatever differs from the image before, except what we asked for
+ourselves, which may take effect long after it was read back. Every call to the mail system has a deadline: a read that
+gets no answer is Unreachable, an act that gets none is OutcomeUnknown.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class Work(Protocol):
         """Look how it is."""
         ...
 
-    async def restore(self, after: Image) -> Restored:
-        """Bring the image before back, if it is still as `after` says."""
+    async def restore(self, after: Image, /) -> Restored:
+        """Bring the image before back where nobody else changed it; `after`: what was read back last, if anything."""
         ...
 
     def note(self, db: Database, action: Action, now: datetime, /) -> None:
@@ -130,8 +131,11 @@ class RejectInvalid:
 
     async def restore(self, after: Image) -> Restored:
         """There is no way back."""
-        ended = sum(after.get("ended", {}).values())
-        return Restored(True, f"{ended} rejected messages can't be brought back; their senders have a bounce.")
+        self._seen = await ask(self._backend.messages(self._refs)) if self._refs else ()
+        by_now = sum(m.status == MessageStatus.REJECTED for m in self._seen)
+        ended = max(by_now, after.get("ended", {}).get(MessageStatus.REJECTED, 0))
+        what = "1 rejected message" if ended == 1 else f"{ended} rejected messages"
+        return Restored(True, f"{what} can't be brought back; every sender has a bounce.")
 
     def note(self, db: Database, action: Action, now: datetime, /) -> None:
         """Our list shows them as ended at once."""
@@ -169,10 +173,10 @@ class MakeAuthoritative:
             after={"domains": self._seen},
         )
 
-    async def restore(self, after: Image) -> Restored:
-        """Set back those that are still as we left them."""
-        now, left = await self._look(), after.get("domains", {})
-        ours = [name for name in self._types if now[name] == left.get(name) != self._types[name]]
+    async def restore(self, _after: Image) -> Restored:
+        """Set back those that are as we asked for."""
+        now = await self._look()
+        ours = [name for name in self._types if now[name] == DomainType.AUTHORITATIVE != self._types[name]]
         for name in ours:
             await act(self._backend.set_domain_type(name, DomainType(self._types[name])))
         self._seen = await self._look()
@@ -222,15 +226,15 @@ class DisableConnector:
         words = {"no": "is disabled", "yes": "is enabled"}.get(self._seen.get("enabled", ""), "is gone")
         return Reading(done=words == "is disabled", detail=f"“{name}” {words}", after={"connector": self._seen})
 
-    async def restore(self, after: Image) -> Restored:
-        """Enable it again if nothing about it was changed since."""
+    async def restore(self, _after: Image) -> Restored:
+        """Enable it again if nothing else about it was changed since."""
         name, now = self._facts["name"], await self._look()
         self._seen = now
         if not now:
             return Restored(True, f"“{name}” is gone from the mail system: nothing to restore.")
         if now["enabled"] == self._facts["enabled"]:
             return Restored(True, f"“{name}” is enabled already.")
-        if now != after.get("connector"):
+        if now | {"enabled": self._facts["enabled"]} != self._facts:
             return Restored(True, f"“{name}” was changed by somebody since and is left alone.")
         await act(self._backend.set_connector_enabled(self._key, enabled=True))
         self._seen = await self._look()

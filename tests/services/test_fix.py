@@ -787,7 +787,7 @@ async def test_undo_restores_the_settings_and_says_what_it_cannot_restore(scene:
         (
             "“To on-premises” is enabled again.",
             "onprem.test is Internal Relay again.",
-            "3 rejected messages can't be brought back; their senders have a bounce.",
+            "3 rejected messages can't be brought back; every sender has a bounce.",
         )
     )
     tenant = scene.system.tenant
@@ -846,6 +846,29 @@ async def test_what_somebody_changed_since_is_left_alone(scene: Scene) -> None:
     assert undone.lines[0] == "“To on-premises” was changed by somebody since and is left alone."
     assert undone.lines[1] == "onprem.test was changed since to External Relay and is left alone."
     assert not tenant.connectors["c1"].enabled
+
+
+async def test_what_takes_effect_only_after_it_was_read_back_is_undone_as_our_own(scene: Scene) -> None:
+    scene.system.faults.set(Operation.REJECT, Fault.DROP_BEFORE)
+    rejecting = await scene.executed(scene.fix(), (StepKind.REJECT_INVALID,))
+    scene.system.faults.set(Operation.DOMAIN_TYPE, Fault.DROP_BEFORE)
+    typing = await scene.executed(scene.fix(), (StepKind.DOMAIN_AUTHORITATIVE,))
+    scene.system.faults.set(Operation.SWITCH, Fault.DROP_BEFORE)
+    switching = await scene.executed(scene.fix(), (StepKind.DISABLE_CONNECTOR,))
+    assert {(await scene.action(a)).state for a in (rejecting, typing, switching)} == {ActionState.FAILED}
+    scene.system.faults.clear()
+    tenant = scene.system.tenant
+    tenant.reject([("m2", "gone@onprem.test")], "", START)
+    tenant.set_domain_type("onprem.test", DomainType.AUTHORITATIVE)
+    tenant.set_connector_enabled("c1", False, START)
+    said = [await scene.fix().undo(action_id, "U1") for action_id in (switching, typing, rejecting)]
+    assert said == [
+        Undone(("“To on-premises” is enabled again.",)),
+        Undone(("onprem.test is Internal Relay again.",)),
+        Undone(("1 rejected message can't be brought back; every sender has a bounce.",)),
+    ]
+    assert tenant.connectors["c1"].enabled
+    assert tenant.domains["onprem.test"].type is DomainType.INTERNAL_RELAY
 
 
 async def test_what_somebody_put_back_already_needs_no_undo(scene: Scene) -> None:
