@@ -85,11 +85,22 @@ def plain(foreign: object, limit: int = SHOWN) -> Plain:
 _INERT = str.maketrans({"*": "∗", "~": "∼", "`": "'", "@": "＠", "|": "¦"})
 
 
+_ADDRESS = re.compile(r"(?<![\w.+@-])([A-Za-z0-9.+-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)(?![\w@-])", re.ASCII)
+
+
 def prose(foreign: object, limit: int = SHOWN) -> Mrkdwn:
-    """For running text: reads as the original, but nothing in it formats, mentions, links or becomes an emoji."""
-    text = _EMOJI.sub("꞉", _defang(visible(foreign, limit))).translate(_INERT)
+    """For running text: reads as the original, but nothing in it formats, mentions, links or becomes an emoji.
+
+    A mail address becomes a code span: it can be copied, and Slack makes no link of it.
+    """
+    parts = _ADDRESS.split(visible(foreign, limit))
+    return Mrkdwn("".join(code(part) if n % 2 else _inert(part) for n, part in enumerate(parts)))
+
+
+def _inert(visible_text: str) -> str:
+    text = _EMOJI.sub("꞉", _defang(visible_text)).translate(_INERT)
     text = re.sub(r"(?<!\w)_|_(?!\w)", "＿", text)
-    return Mrkdwn(_escape(text.replace(">", "›", 1) if text.startswith(">") else text))
+    return _escape(text.replace(">", "›", 1) if text.startswith(">") else text)
 
 
 def code(foreign: object, limit: int = SHOWN) -> Mrkdwn:

@@ -44,6 +44,8 @@ def test_visible_keeps_what_a_reader_sees(raw: object, shown: str) -> None:
         ("mailto:x", "mailto[:]x"),
         (":x: 10:20:30", "꞉x: 10:20:30"),
         ("a@b", "a＠b"),
+        ("to user1@contoso.test, a", "to `user1@contoso.test`, a"),
+        ("@here a@b.test@c.test", "＠here a＠b.test＠c.test"),
         ("a|b", "a¦b"),
     ],
 )
