@@ -2,7 +2,8 @@
 
 Promises: every attempt uses a fresh ticket; attempts that fail or die young are spaced by a growing, jittered delay;
 Slack being down at start only delays; a refused app token or a switched-off Socket Mode is tried again rarely and said
-clearly; a connection that says nothing is noticed and replaced; `close` takes at most five seconds.
+clearly; a connection that says nothing is noticed and replaced; `close` lets running answers out before it disconnects
+and takes at most five seconds.
 Why not the SDK's own client: it retries one dead ticket for ever, reconnects without any delay when it is disconnected
 right after hello (thousands of tickets in seconds), never reports a bad token, and keeps no reference to its tasks.
 Envelopes hold secrets (response addresses) and people's words: they are never logged.
@@ -91,6 +92,7 @@ class GuardedSocket:
         self._tasks = Tasks(limit=200)
         self._websocket: aiohttp.ClientWebSocketResponse | None = None
         self._greeted = False
+        self._closing = False
         self.attempts = 0
         self.state = "not started"
 
@@ -102,17 +104,23 @@ class GuardedSocket:
     async def start(self) -> None:
         """Begin to connect; returns at once, whether or not Slack is there."""
         if self._supervisor is None:
+            self._closing = False
             self._supervisor = asyncio.create_task(self._supervise(), name="slack-socket")
 
     async def close(self) -> None:
-        """Stop listening, let running answers finish for a moment, disconnect. At most five seconds."""
+        """Take nothing new, let running answers out for a moment, then disconnect. At most five seconds.
+
+        The connection must outlive the answers: they carry the acknowledgements of work that is done already.
+        """
         supervisor, self._supervisor = self._supervisor, None
         self.state = "closed"
         if supervisor is None:
             return
+        self._closing = True
+        await self._tasks.settled(self._pace.close / 2)
         supervisor.cancel()
         await asyncio.wait({supervisor}, timeout=self._pace.close / 2)
-        await self._tasks.close(self._pace.close / 2)
+        await self._tasks.close(0)
 
     async def _supervise(self) -> None:
         """Connect, listen until lost, wait, again: for ever."""
@@ -200,7 +208,7 @@ class GuardedSocket:
             elif kind == "disconnect":
                 await self._tasks.settled(1.0)
                 self._disconnected(str(envelope.get("reason") or "no reason"))
-            elif envelope.get("envelope_id"):
+            elif envelope.get("envelope_id") and not self._closing:
                 self._tasks.spawn(self._answer(websocket, envelope), f"envelope {kind}")
         raise Lost(f"the connection was closed (code {websocket.close_code})", most=self._pace.refused_most)
 

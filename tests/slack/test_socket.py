@@ -33,6 +33,8 @@ def answering_app() -> AsyncApp:
     async def command(ack: Any, body: dict[str, Any]) -> None:
         if body["text"] == "silence":
             return
+        if body["text"] == "slow":
+            await asyncio.sleep(0.2)
         await ack(text="heard") if body["text"] == "text" else await ack()
 
     return app
@@ -311,6 +313,41 @@ async def test_an_acknowledgement_for_a_lost_connection_is_logged(
     odd.talk = talk
     await connect("xapp-1", odd.url)
     await until(lambda: odd.tickets >= 2)
+
+
+def spoken(text: str, number: int = 1) -> str:
+    payload = {"command": "/mfi", "text": text, "user_id": "U1", "team_id": "T1"}
+    return json.dumps({"type": "slash_commands", "envelope_id": f"e{number}", "payload": payload})
+
+
+async def test_closing_lets_a_running_answer_out_and_takes_nothing_new(odd: Odd, connect: Make) -> None:
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(json.dumps({"type": "hello"}))
+        await socket.send_str(spoken("slow"))
+        await closing.wait()
+        await socket.send_str(spoken("late", 2))
+
+    odd.talk, closing = talk, asyncio.Event()
+    socket = await connect("xapp-1", odd.url)
+    await until(lambda: len(socket._tasks))
+    closing.set()
+    await socket.close()
+    assert not socket.healthy
+    await until(lambda: odd.frames)
+    assert [json.loads(frame)["envelope_id"] for frame in odd.frames] == ["e1"]
+
+
+async def test_an_answer_that_never_ends_does_not_hold_up_the_closing(odd: Odd, connect: Make) -> None:
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.send_str(json.dumps({"type": "hello"}))
+        await socket.send_str(spoken("slow"))
+
+    odd.talk = talk
+    socket = await connect("xapp-1", odd.url, replace(QUICK, close=0.2))
+    await until(lambda: len(socket._tasks))
+    await socket.close()
+    assert len(socket._tasks) == 0
+    assert odd.frames == []
 
 
 async def test_a_connection_that_goes_deaf_is_replaced(odd: Odd, connect: Make) -> None:
