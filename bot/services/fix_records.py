@@ -23,6 +23,7 @@ from storage import actions, audit, incidents
 from storage.records import (
     Action,
     ActionState,
+    ActionStep,
     AuditEntry,
     IncidentState,
     StepKind,
@@ -228,6 +229,21 @@ def fail(
     record_event(
         db, action.incident_id, EventKind.FIX_FAILED, now=now, actor=action.claimed_by, data=data, **back(db, action)
     )
+
+
+def unreadable(db: Database, action: Action, step: ActionStep, why: str, *, until: datetime, now: datetime) -> None:
+    """Whether a step took effect can't be told yet. Kept as the action's result, so that it is said once."""
+    said = f"Whether it took effect can't be read: {why}. That is tried again until {until:%Y-%m-%d %H:%M} UTC."
+    unknown = ActionState.UNKNOWN
+    if actions.set_state(db, action.id, (unknown,), unknown, result=said) is not None:
+        _tell_step(db, action, step.kind, state=step.state, detail=said, now=now)
+
+
+def give_up_reading(db: Database, action: Action, step: ActionStep, why: str, now: datetime) -> None:
+    """Nobody can tell what became of a step, and it is time that people can go on."""
+    said = f"the outcome could not be read ({why})"
+    step_failed(db, action, step.kind, said, now)
+    fail(db, action, f"It is given up: {said}. {so_far(db, action)}. Look at the mail system itself.", now)
 
 
 def so_far(db: Database, action: Action) -> str:

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlite_utils import Database
 
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 READS = 3
 """So often a step is read back before it counts as not done."""
+
+UNREADABLE_FOR = timedelta(hours=24)
+"""So long after the claim an outcome that can't be read is given up, so that its connector can be fixed anew."""
 
 MayFix = Callable[[str], Awaitable[bool]]
 """May the person with this id (still) fix? What can't be found out is a no."""
@@ -190,20 +194,30 @@ class Runner:
         await self.execute(action.id)
 
     async def _decide(self, action: Action, steps: Sequence[ActionStep]) -> None:
-        """Read each begun step: all done → verifying, else failed. Unreadable: it stays unknown, for later."""
+        """Read each begun step: all done → verifying, else failed. Unreadable: it stays unknown, for a day at most."""
         await self._to(action.id, ActionState.EXECUTING, ActionState.UNKNOWN)
         plan = Plan.from_json(action.plan)
         for step in [s for s in steps if s.state is StepState.INTENDED]:
             try:
                 work = work_again(self.backend(plan), plan, step)
             except BackendError as error:
-                log.warning("fix %s stays unknown: %s", action.id, error)
+                await self._unreadable(action, step, f"{error}")
                 return
             reading = await self._read_back(work)
             if reading is None:
+                await self._unreadable(action, step, "the mail system can't be read")
                 return
             await self.store.write(self._over(action, work, reading))
         await self.store.write(lambda db: self._conclude(db, action))
+
+    async def _unreadable(self, action: Action, step: ActionStep, why: str) -> None:
+        """Told once, then quiet until it can be read, or until that has lasted too long."""
+        until = (action.claimed_at or action.offered_at) + UNREADABLE_FOR
+        log.warning("fix %s stays unknown: %s", action.id, why)
+        if self.clock() >= until:
+            await self.store.write(lambda db: records.give_up_reading(db, action, step, why, self.clock()))
+        elif action.result is None:
+            await self.store.write(lambda db: records.unreadable(db, action, step, why, until=until, now=self.clock()))
 
     def _over(self, action: Action, work: Work, reading: Reading) -> Callable[[Database], None]:
         return lambda db: records.step_over(db, action, work, reading, self.clock())

@@ -598,11 +598,42 @@ async def test_an_interrupted_fix_is_not_continued_but_told_and_can_be_offered_a
     assert [s.kind for s in again.steps] == [StepKind.DOMAIN_AUTHORITATIVE, StepKind.DISABLE_CONNECTOR]
 
 
-async def test_a_fix_whose_backend_vanished_stays_unknown(scene: Scene) -> None:
+async def test_an_outcome_that_cannot_be_read_is_told_once_and_given_up_after_a_day(scene: Scene) -> None:
     fix = scene.fix(at="acted reject_invalid", then=scene.fault(Operation.LOOKUP, Fault.DROP_BEFORE))
-    action_id = await scene.executed(fix)
-    await Fix(scene.store, {}, scene.probe, scene.policy, scene.clock).recover()
+    action_id = await scene.executed(fix, (StepKind.REJECT_INVALID, StepKind.DISABLE_CONNECTOR))
+    without = Fix(scene.store, {}, scene.probe, scene.policy, scene.clock)
+    for _ in range(3):
+        scene.clock.now += HOUR
+        await without.recover()
     assert (await scene.action(action_id)).state is ActionState.UNKNOWN
+    assert (await scene.told()).count("fix_step") == 1
+    told = await scene.last(EventKind.FIX_STEP)
+    assert told["detail"] == (
+        "Whether it took effect can't be read: the mail system “lab” isn't among MFI_BACKENDS any more. "
+        "That is tried again until 2026-11-25 08:00 UTC."
+    )
+    scene.clock.now = START + 24 * HOUR
+    await without.recover()
+    given_up = await scene.action(action_id)
+    assert given_up.state is ActionState.FAILED
+    assert "the outcome could not be read" in (given_up.result or "")
+    assert await scene.steps(action_id) == [StepState.FAILED, StepState.SKIPPED]
+    assert await scene.state() is IncidentState.FIRING
+    scene.system.faults.clear()
+    await scene.sync()
+    await scene.offered(scene.fix())
+
+
+async def test_a_mail_system_that_is_away_for_a_while_is_told_once_and_then_read(scene: Scene) -> None:
+    fix = scene.fix(at="acted reject_invalid", then=scene.fault(Operation.LOOKUP, Fault.DROP_BEFORE))
+    action_id = await scene.executed(fix, (StepKind.REJECT_INVALID,))
+    for _ in range(2):
+        await scene.fix().recover()
+    assert (await scene.told()).count("fix_step") == 1
+    assert "the mail system can't be read" in (await scene.last(EventKind.FIX_STEP))["detail"]
+    scene.system.faults.clear()
+    await scene.fix().recover()
+    assert (await scene.action(action_id)).state is ActionState.VERIFYING
 
 
 async def test_a_claim_that_was_never_begun_runs_when_the_bot_is_back(scene: Scene) -> None:
