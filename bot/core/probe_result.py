@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.core.checks import NOT_MADE, Checks
 from bot.core.recipient import RcptFacts
 from knowledge.classify import Cause, Judgement, Stage
 
@@ -159,6 +160,7 @@ class ProbeResult:
     targets: tuple[TargetResult, ...]
     elapsed_ms: float
     rcpt: RcptFacts | None = None
+    checks: Checks = NOT_MADE
 
     @property
     def status(self) -> str | None:
@@ -187,7 +189,7 @@ class ProbeResult:
             "stage": self.stage,
             "degraded": self.degraded,
             "warnings": list(self.warnings),
-            "checks": {},
+            "checks": self.checks.document(),
             "rcpt": self.rcpt and self.rcpt.document(),
             "targets": [t.document() for t in self.targets],
             "elapsed_ms": self.elapsed_ms,
@@ -207,6 +209,7 @@ class ProbeResult:
             targets=tuple(TargetResult.from_document(t) for t in document["targets"]),
             elapsed_ms=document["elapsed_ms"],
             rcpt=RcptFacts.from_document(document["rcpt"]) if document["rcpt"] else None,
+            checks=Checks.from_document(document["checks"]),
         )
 
     def fingerprint(self) -> dict[str, str]:
@@ -227,8 +230,8 @@ class ProbeResult:
         return {key: value for key, value in every.items() if value}
 
 
-def overall(targets: Iterable[TargetResult], elapsed_ms: float) -> ProbeResult:
-    """The verdict over targets in the order in which mail would try them.
+def overall(targets: Iterable[TargetResult], elapsed_ms: float, checks: Checks = NOT_MADE) -> ProbeResult:
+    """The verdict over targets in the order in which mail would try them; `checks` play no part in it.
 
     One good target is enough (degraded if another failed). All dead: the code of the most preferred target that
     accepted a connection, else of the first.
@@ -249,6 +252,7 @@ def overall(targets: Iterable[TargetResult], elapsed_ms: float) -> ProbeResult:
         warnings=tuple(dict.fromkeys(warnings)),
         targets=every,
         elapsed_ms=round(elapsed_ms, 1),
+        checks=checks,
         rcpt=next((t.rcpt for t in [*(t for t in tried if t.ok), *down] if t.rcpt), None),
     )
 

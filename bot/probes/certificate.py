@@ -79,7 +79,7 @@ def judge_chain(
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)
             certificates = [x509.load_der_x509_certificate(der) for der in chain[:CHAIN]]
         leaf, *others = certificates
-        names = _names(leaf)
+        names = names_of(leaf)
         faults = [
             *_dates(leaf, now),
             *_name(leaf, names, wanted),
@@ -108,7 +108,7 @@ def _next_change(certificates: Sequence[x509.Certificate], trust: TrustStore, no
     return min((m for m in moments if m > now), default=None)
 
 
-def _names(leaf: x509.Certificate) -> list[str]:
+def names_of(leaf: x509.Certificate) -> list[str]:
     """The DNS names and addresses of the subjectAltName."""
     try:
         san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

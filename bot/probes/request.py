@@ -13,7 +13,8 @@ from storage.records import Connector, TlsSetting
 class ProbeRequest:
     """What to probe and by which demands. `mx_domain` comes after `hosts` in the order of preference.
 
-    `rcpt`: also ask every server about this recipient. Raises ValueError if it is no address that can be asked for.
+    `checks`: also look at DANE and MTA-STS. `rcpt`: also ask every server about this recipient. Raises ValueError if
+    that is no address that can be asked for.
     """
 
     hosts: tuple[str, ...] = ()
@@ -23,6 +24,7 @@ class ProbeRequest:
     tls_domain: str | None = None
     timeout: float = 30.0
     rcpt: str | None = None
+    checks: bool = False
 
     def __post_init__(self) -> None:
         """Nothing but a plain address may get into a command."""
@@ -46,4 +48,5 @@ def request_for(connector: Connector, default_port: int, timeout: float = 30.0) 
         tls_setting=connector.tls_setting,
         tls_domain=connector.tls_domain,
         timeout=timeout,
+        checks=connector.use_mx and first is not None,
     )

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from bot.core.checks import NOT_MADE
 from bot.core.clock import Clock
 from bot.core.probe_result import ProbeResult, TargetResult, judged, overall
 from bot.core.targets import AddressPolicy, HostName, parse_host
@@ -23,12 +24,14 @@ from bot.probes import revocation, tls, truststore
 from bot.probes.addressing import Addressing, Dial, Found
 from bot.probes.broken import Broken
 from bot.probes.certificate import Wanted
+from bot.probes.checking import Checker, Looked, Seen
 from bot.probes.connecting import connect, ipv6_here
 from bot.probes.deadline import Deadline
 from bot.probes.dialogue import Dialogue, Findings, Terms
 from bot.probes.judging import Judge
 from bot.probes.request import ProbeRequest, request_for
 from bot.probes.resolver import Resolver
+from bot.probes.sts import PORT, PolicyFetcher
 from bot.probes.wire import Wire
 from knowledge.classify import Cause, Stage, judge
 from storage.records import TlsSetting
@@ -59,12 +62,15 @@ class Prober:
         allow: AddressPolicy | None = None,
         helo_name: str | None = None,
         clock: Clock = lambda: datetime.now(UTC),
+        policy_port: int = PORT,
     ) -> None:
         self._resolver = Resolver(nameservers)
         self._judge = Judge(truststore.load(ca_file), revocation.load(crl_file))
         self._allow = allow
         self._helo = helo_name or _own_name()
         self._clock = clock
+        fetcher = PolicyFetcher(self._resolver, allow, ca_file, policy_port)
+        self._checker = Checker(self._resolver, self._judge, fetcher)
         self._context = tls.make_context()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -73,10 +79,19 @@ class Prober:
         deadline = Deadline(request.timeout)
         tell: Progress = on_progress or (lambda _: None)
         tell(f"{Stage.DNS}: {', '.join(request.hosts) or request.mx_domain or 'nothing to ask for'}")
-        found = await Addressing(request, self._resolver, deadline).find()
+        found = _bounded(await Addressing(request, self._resolver, deadline).find())
         async with asyncio.TaskGroup() as group:
-            jobs = [group.create_task(self._result(f, request, deadline, tell)) for f in _bounded(found)]
-        return overall(forgive_ipv6([job.result() for job in jobs]), deadline.elapsed_ms())
+            jobs = [group.create_task(self._seen(f, request, deadline, tell)) for f in found]
+            looking = group.create_task(self._look(request, found, deadline))
+        seen, looked = [job.result() for job in jobs], looking.result()
+        checks = self._checker.conclude(request, looked, seen, self._clock()) if looked else NOT_MADE
+        return overall(forgive_ipv6([s.target for s in seen]), deadline.elapsed_ms(), checks)
+
+    async def _look(self, request: ProbeRequest, found: Sequence[Found], deadline: Deadline) -> Looked | None:
+        """What the checks need to know, if they were asked for."""
+        if not request.checks:
+            return None
+        return await self._checker.look(request, [f.host for f in found if isinstance(f, Dial)], deadline)
 
     async def egress_open(self, targets: Sequence[tuple[str, int]], timeout: float) -> bool:
         """Is there a way out at all? True as soon as one (name or address, port) accepts a connection.
@@ -108,10 +123,10 @@ class Prober:
                 return True
         return False
 
-    async def _result(self, found: Found, request: ProbeRequest, deadline: Deadline, tell: Progress) -> TargetResult:
+    async def _seen(self, found: Found, request: ProbeRequest, deadline: Deadline, tell: Progress) -> Seen:
         """What became of one target: known already, or to be seen by dialling."""
         if isinstance(found, TargetResult):
-            return found
+            return Seen(found)
         shown = found.host if found.host == found.ip else f"{found.host} [{found.ip}]"
         findings = Findings(deadline, lambda stage: tell(f"{stage}: {shown}"))
         if found.dns_ms is not None:
@@ -121,7 +136,7 @@ class Prober:
         else:
             async with self._turn(found.ip, deadline):
                 await self._talk(found, request, findings)
-        return judged(
+        result = judged(
             judge(findings.faults, request.tls_setting),
             host=found.host,
             ip=found.ip,
@@ -132,6 +147,7 @@ class Prober:
             capabilities=findings.capabilities,
             rcpt=findings.rcpt and replace(findings.rcpt, host=found.host, ip=found.ip),
         )
+        return Seen(result, findings.chain)
 
     async def _talk(self, dial: Dial, request: ProbeRequest, findings: Findings) -> None:
         """Connect, converse, close. Leaves no socket behind, even when cancelled."""

@@ -67,6 +67,9 @@ class CertificateShop:
         self._intermediate = self._authority("Sandbox Intermediate", root)
         self._expired = self._authority("Sandbox Expired Intermediate", root, until=now - timedelta(days=3))
         self._unknown = self._authority("Private Root of Nobody", None)
+        self.leaves: dict[str, x509.Certificate] = {}
+        """The latest certificate of each host."""
+        self.intermediate = self._intermediate.certificate
         self.ca_file = directory / "ca.pem"
         self.ca_file.write_bytes(_pem(root.certificate))
         self._revoked: list[x509.RevokedCertificate] = []
@@ -80,6 +83,7 @@ class CertificateShop:
         leaf = self._leaf(host, flaw, key, issuer)
         if flaw is Flaw.REVOKED:
             self._revoke(leaf)
+        self.leaves[host] = leaf
         sent = () if flaw in (Flaw.MISSING_INTERMEDIATE, Flaw.SELF_SIGNED) else issuer.sent
         return self._load(key, [leaf, *sent], weak=flaw is Flaw.WEAK)
 

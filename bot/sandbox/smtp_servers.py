@@ -79,14 +79,18 @@ class BrokenServers:
     @property
     def ca_file(self) -> Path:
         """The root that good certificates lead to. Exists between start and stop."""
-        assert self._shop, "not started"
-        return self._shop.ca_file
+        return self.shop.ca_file
 
     @property
     def crl_file(self) -> Path:
         """The list of revoked certificates. Exists between start and stop."""
+        return self.shop.crl_file
+
+    @property
+    def shop(self) -> CertificateShop:
+        """Who made the certificates, and makes more. Exists between start and stop."""
         assert self._shop, "not started"
-        return self._shop.crl_file
+        return self._shop
 
     @property
     def port(self) -> int:

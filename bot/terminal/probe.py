@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from bot.core.checks import Check, Checks
 from bot.core.probe_result import PHASES, ProbeResult, TargetResult, TlsFacts
 from bot.core.recipient import RcptCause, RcptFacts
 from knowledge.classify import Cause
@@ -48,7 +49,18 @@ def render_probe(result: ProbeResult, title: str | None = None) -> RenderableTyp
     for target in result.targets:
         tree.add(_target(target))
     recipient = [_recipient(result.rcpt)] if result.rcpt else []
-    return Group(tree, *recipient, _verdict(result))
+    return Group(tree, *_checks(result.checks), *recipient, _verdict(result))
+
+
+def _checks(checks: Checks) -> Iterator[Text]:
+    """A line for each check that has something to say."""
+    for name, check in (("DANE", checks.dane), ("MTA-STS", checks.mta_sts)):
+        if check is not None and check.result is not Check.NONE:
+            mark = GOOD if check.result is Check.OK else NOTE if check.ok or not check.code else BAD
+            mode = f" ({check.mode})" if check.mode else ""
+            code = f"{check.code} " if check.code else ""
+            style = {GOOD: "green", NOTE: "yellow", BAD: "bold red"}[mark]
+            yield Text(f"{mark} {name}{mode}: {code}{check.result}: {check.detail}", style=style)
 
 
 def _recipient(rcpt: RcptFacts) -> Text:

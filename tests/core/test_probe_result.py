@@ -134,7 +134,7 @@ def test_the_document_has_exactly_the_promised_keys() -> None:
         "days_left": 12,
     }
     assert second["tls"] is None
-    assert (document["checks"], document["rcpt"]) == ({}, None)
+    assert (document["checks"], document["rcpt"]) == ({"dane": None, "mta_sts": None}, None)
     assert [*map(str, PHASES)] == list(first["timings_ms"])
 
 

@@ -269,7 +269,7 @@ def connector(**changes: object) -> Connector:
         ({"port": 2525}, ProbeRequest(hosts=("a.test", "b.test"), port=2525)),
         (
             {"use_mx": True, "recipient_domains": ("*", "*.contoso.test", "fabrikam.test")},
-            ProbeRequest(mx_domain="contoso.test"),
+            ProbeRequest(mx_domain="contoso.test", checks=True),
         ),
         ({"use_mx": True, "recipient_domains": ("*",)}, ProbeRequest()),
         (

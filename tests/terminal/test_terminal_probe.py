@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
+from bot.core.checks import Check, CheckResult, Checks
 from bot.core.probe_result import ProbeResult, TargetResult, TlsFacts, judged, overall
 from bot.core.recipient import RcptFacts
 from bot.terminal.probe import progress_line, render_probe
@@ -89,6 +90,20 @@ def test_the_recipients_answer_stands_above_the_verdict(cause: str, line: str) -
     assert "a@b.test: the recipient is refused\n" in shown(
         overall([replace(GOOD, rcpt=RcptFacts(address="a@b.test", cause="rcpt_rejected"))], 5)
     )
+
+
+def test_checks_stand_above_the_verdict_if_they_say_something() -> None:
+    checks = Checks(
+        dane=CheckResult(result=Check.TLSA_INVALID, code="4.7.323", detail="[b]no[/b]"),
+        mta_sts=CheckResult(result=Check.MX_MISMATCH, detail="not among them", mode="testing"),
+    )
+    text = shown(overall([GOOD], 5, checks))
+    assert "✗ DANE: 4.7.323 tlsa-invalid: [b]no[/b]" in text
+    assert "! MTA-STS (testing): mx-mismatch: not among them" in text
+    fine = Checks(dane=CheckResult(result=Check.OK, detail="fits"), mta_sts=CheckResult(result=Check.NONE))
+    text = shown(overall([GOOD], 5, fine))
+    assert "✓ DANE: ok: fits" in text
+    assert "MTA-STS" not in text
 
 
 @pytest.mark.parametrize("cause", list(Cause))
