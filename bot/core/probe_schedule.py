@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from zlib import crc32
+from hashlib import blake2b
 
 from bot.core.policy import Policy
 from bot.core.probe_result import ProbeResult
@@ -53,14 +53,23 @@ def interval(connector: Connector, policy: Policy, *, failing_for: timedelta | N
     """
     usual = connector.probe_interval or policy.probe_interval
     if failing_for is None:
-        return usual * (1 - SPREAD * share(connector))
+        return usual * (1 - SPREAD * _own(connector, 1))
     doublings = min(max(failing_for // policy.probe_backs_off_after, 0), 16)
-    return min(usual, policy.probe_interval_failing * (1 << doublings)) * (1 - SPREAD * share(connector))
+    return min(usual, policy.probe_interval_failing * (1 << doublings)) * (1 - SPREAD * _own(connector, 1))
 
 
-def share(connector: Connector) -> float:
-    """A number from 0 to 1 that is a connector's own: where it stands when many are spread."""
-    return crc32(f"{connector.backend}/{connector.key}".encode()) / 2**32
+def place(connector: Connector) -> float:
+    """A number from 0 to 1 that is a connector's own: where it stands when many are spread over a time.
+
+    It has nothing to do with how much its interval is shortened: else those that stand late would catch up with those
+    that stand early, and all would meet.
+    """
+    return _own(connector, 0)
+
+
+def _own(connector: Connector, which: int) -> float:
+    digest = blake2b(f"{connector.backend}/{connector.key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest[which * 4 :][:4], "big") / 2**32
 
 
 def spread(due: Collection[Connector], policy: Policy, now: datetime) -> dict[int, datetime]:
@@ -71,7 +80,7 @@ def spread(due: Collection[Connector], policy: Policy, now: datetime) -> dict[in
     if len(due) <= SURGE:
         return {}
     window = timedelta(seconds=len(due) / PACE)
-    return {c.id: now + min(window, c.probe_interval or policy.probe_interval) * share(c) for c in due}
+    return {c.id: now + min(window, c.probe_interval or policy.probe_interval) * place(c) for c in due}
 
 
 def destination(connector: Connector) -> str:

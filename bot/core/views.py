@@ -63,7 +63,7 @@ class IncidentView:
     queue_read_at: datetime | None = None
     queue_stale: bool = False
     told: Mapping[str, Any] = field(default_factory=dict)
-    """An early warning's facts as they were told last (bot/core/early_warnings.py)."""
+    """The evidence as it was told last: what early warnings and the monitor's own incident are drawn from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from bot.core.clock import Clock
 from bot.core.events import EventKind
 from bot.core.policy import Policy
 from bot.core.probe_result import ProbeResult
-from bot.core.probe_schedule import interval, record_of, share, spread
+from bot.core.probe_schedule import interval, place, record_of, spread
 from bot.probes.runner import request_for
 from bot.services.monitor import blind_incident, tell_blind
 from bot.services.timeline import record_event
@@ -195,7 +195,7 @@ def _mend_due_times(db: Database, policy: Policy, now: datetime) -> None:
     every = [c for c in connectors.every(db) if c.enabled]
     for connector in every:
         if connector.next_probe_at > now + interval(connector, policy):
-            connectors.schedule(db, connector.id, now + interval(connector, policy) * share(connector))
+            connectors.schedule(db, connector.id, now + interval(connector, policy) * place(connector))
     failing = {i.connector_id for i in incidents.open_everywhere(db) if not i.is_warning}
     _spread(db, [c for c in every if c.next_probe_at <= now and c.id not in failing], policy, now)
 

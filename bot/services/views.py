@@ -34,11 +34,13 @@ def incident_view(
         return None
     previous = incidents.get(db, incident.previous_id) if incident.previous_id else None
     timeline = tuple(incidents.events(db, incident_id, without=EventKind.EVIDENCE))
+    told = incidents.last_evidence(db, incident_id)
     connector = connectors.get(db, incident.connector_id) if incident.connector_id else None
     if connector is None:
         return IncidentView(
-            incident=incident, connector=None, queue=QueueSummary(), now=now, events=timeline, previous=previous
-        )
+            incident=incident, connector=None, queue=QueueSummary(), now=now, events=timeline, previous=previous,
+            told=told,
+        )  # fmt: skip
     seen = probes.recent(db, connector.id, RUN_LENGTH)
     run = run_of(seen)
     action = actions.latest_for_incident(db, incident_id)
@@ -62,7 +64,7 @@ def incident_view(
         capabilities=capabilities.get(connector.backend, frozenset()),
         queue_read_at=read_at,
         queue_stale=read_at is not None and now - read_at > policy.stale_after,
-        told=incidents.last_evidence(db, incident_id) if incident.is_warning else {},
+        told=told,
     )
 
 

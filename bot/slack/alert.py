@@ -81,8 +81,25 @@ STEP_NEEDS = {
 
 BLIND = Mrkdwn(
     "Probes from this host fail in a way that points to its own network, so they say nothing about the mail servers. "
-    "No alerts are opened on them until this is over. Check this host's DNS and its way out on port 25."
+    "No alerts are opened on them until this is over. What the mail systems' own queues report still counts."
 )
+BLIND_BECAUSE = {
+    "egress": Mrkdwn(
+        "None of the addresses of `MFI_EGRESS_CHECK` can be reached. *Check* this host's network, and its way out "
+        "on port 25."
+    ),
+    "port25": Mrkdwn(
+        "Mail servers of many unrelated networks stay silent on the mail port, while the same addresses answer on "
+        "other ports. *Outbound port 25 is blocked* where the bot runs, as many cloud providers do by default: have "
+        "it opened, or run the bot where it is open. `mfi doctor --online` checks it."
+    ),
+    "4.4.312": Mrkdwn(
+        "Names of many servers stopped resolving at once. *Check* this host's DNS resolver (`MFI_NAMESERVERS`)."
+    ),
+    "4.4.315": Mrkdwn(
+        "Many servers stopped answering at once. *Check* this host's network and its way out on port 25."
+    ),
+}
 SEEING = Mrkdwn("The monitor can see again: probes count as evidence.")
 
 
@@ -219,9 +236,10 @@ def _monitor(view: IncidentView, workspace: str) -> Message:
     incident = view.incident
     resolved = incident.state is IncidentState.RESOLVED
     head = f"{emoji(incident)} #{incident.id} {state_words(incident)}: the monitor is blind"
-    said = SEEING if resolved else BLIND
+    why = BLIND_BECAUSE.get(str(view.told.get("seen")), BLIND_BECAUSE["4.4.315"])
+    said = SEEING if resolved else lines(why, BLIND)
     return message(
-        mrkdwn("{}. {}", head, said),
+        mrkdwn("{}. {}", head, SEEING if resolved else why),
         [
             header(plain(head, 150)),
             section(said),

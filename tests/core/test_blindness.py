@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.core.blindness import Horizon
+from bot.core.blindness import PORT_BLOCKED, Horizon, network_of
 from bot.core.policy import Policy
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -64,3 +64,84 @@ def test_it_is_taken_up_again_after_a_restart() -> None:
     made.restore([(n, f"host{n}") for n in range(5)], DNS, NOW)
     assert not made.sees_again(NOW, NOW)
     assert sorted(made.dark(DNS, NOW)) == [0, 1, 2, 3, 4]
+
+
+# --- a way out that is closed for the mail port alone --------------------------------------------------------------
+def silent(*ips: str, at: datetime = NOW) -> Horizon:
+    made = Horizon(Policy())
+    for n, ip in enumerate(ips):
+        made.note(n, f"host{n}", was_fine=False, code=TIMED_OUT, now=at, silent_ip=ip)
+    return made
+
+
+UNRELATED = [f"198.51.{n}.7" for n in range(6)]
+
+
+def fine(made: Horizon, ip: str, at: datetime = NOW) -> Horizon:
+    made.note(99, "fine", was_fine=True, code=None, now=at, fine_ips=[ip])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "minute", "expected"),
+    [
+        (silent(*UNRELATED), 0, UNRELATED[:5]),
+        (silent(*UNRELATED), 5, UNRELATED[:5]),
+        (silent(*UNRELATED), 6, []),
+        (silent(*UNRELATED[:4]), 0, []),
+        (silent(*[f"198.51.100.{n}" for n in range(9)]), 0, []),
+        (silent(*[f"10.0.{n}.1" for n in range(9)]), 0, []),
+        (silent(*[f"2001:db8:{n}::1" for n in range(5)]), 0, [f"2001:db8:{n}::1" for n in range(5)]),
+        (fine(silent(*UNRELATED), "203.0.113.9"), 0, []),
+        (fine(silent(*UNRELATED), "203.0.113.9", NOW - timedelta(minutes=6)), 0, UNRELATED[:5]),
+        (fine(silent(*UNRELATED), "192.168.1.9"), 0, UNRELATED[:5]),
+    ],
+)
+def test_our_port_is_suspected_when_unrelated_networks_are_silent_and_nobody_outside_answers(
+    made: Horizon, minute: int, expected: list[str]
+) -> None:
+    assert list(made.silent(NOW + minute * MINUTE)) == expected
+
+
+def test_once_proven_it_lasts_until_somebody_outside_answers() -> None:
+    made = silent(*UNRELATED)
+    made.port_blocked()
+    assert len(made.dark()) == 6
+    assert made.silent(NOW) == (), "it is known already"
+    fine(made, "192.168.1.9", NOW + MINUTE)
+    assert not made.sees_again(NOW, NOW + 60 * MINUTE), "our own network says nothing about the way out"
+    fine(made, "203.0.113.9", NOW + 61 * MINUTE)
+    assert made.sees_again(NOW, NOW + 62 * MINUTE)
+    assert made.silent(NOW + 400 * MINUTE) == ()
+
+
+def test_a_closed_port_is_taken_up_again_after_a_restart() -> None:
+    made = Horizon(Policy())
+    made.restore([(n, f"host{n}") for n in range(5)], PORT_BLOCKED, NOW)
+    fine(made, "192.168.1.9", NOW + MINUTE)
+    assert not made.sees_again(NOW, NOW + 60 * MINUTE)
+
+
+def test_a_server_that_is_reached_is_no_longer_silent() -> None:
+    made = silent(*UNRELATED[:5])
+    made.note(2, "host2", was_fine=False, code=REFUSED, now=NOW, fine_ips=[])
+    assert made.silent(NOW) == ()
+
+
+def test_no_more_dark_targets_are_kept_than_are_needed() -> None:
+    assert len(horizon(*[DNS] * 200).dark()) == 50
+
+
+@pytest.mark.parametrize(
+    ("ip", "network"),
+    [
+        ("198.51.100.7", "198.51.100.0/24"),
+        ("2001:db8:7:8::1", "2001:db8:7::/48"),
+        ("10.1.2.3", None),
+        ("fd00::1", None),
+        ("127.0.0.2", None),
+        ("not an address", None),
+    ],
+)
+def test_only_addresses_outside_have_a_network_that_counts(ip: str, network: str | None) -> None:
+    assert network_of(ip) == network

@@ -54,12 +54,14 @@ class ScriptedProber:
         self.answers: dict[str, ProbeResult] = {}
         self.way_out = True
         self.asked: list[str] = []
+        self.ways: list[list[tuple[str, int]]] = []
 
     async def probe(self, request: ProbeRequest) -> ProbeResult:
         self.asked.append(request.hosts[0])
         return self.answers.get(request.hosts[0], seen(None))
 
     async def egress_open(self, targets: Sequence[tuple[str, int]], timeout: float) -> bool:
+        self.ways.append(list(targets))
         return self.way_out
 
 
@@ -231,3 +233,9 @@ async def many(store: Store) -> World:
     await made.connectors(*(f"C{n}" for n in range(12)))
     await made.probing.tick()
     return made
+
+
+@pytest.fixture
+def make_world() -> type[World]:
+    """For worlds of another kind."""
+    return World

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
+from bot.core.policy import Policy
+from bot.core.probe_result import TargetResult, overall
 from bot.services.monitor import tell_seeing
 from bot.services.probing import Probing
+from knowledge.classify import Cause, Stage
 from storage.records import IncidentState
+
+World = Any
 
 DNS, TIMED_OUT, REFUSED = "4.4.312", "4.4.315", "4.4.316"
 
@@ -31,6 +36,70 @@ async def test_a_closed_way_out_is_one_alert_even_with_few_targets(many: Any) ->
     many.prober.way_out = False
     for minute in range(6, 10):
         await everything_fails(many, TIMED_OUT, minute, range(2))
+    assert await many.told() == ["#1 blind critical"]
+
+
+def _silent_outside(many: Any, names: range) -> None:
+    """These never answer on the mail port, each in a network of its own."""
+    for n in names:
+        dead = TargetResult(
+            host=f"c{n}.test", ip=f"198.51.{n}.1", port=25, ok=False, code=TIMED_OUT, cause=Cause.CONNECT_TIMEOUT,
+            stage=Stage.CONNECT,
+        )  # fmt: skip
+        many.prober.answers[f"c{n}.test"] = overall([dead], 10_000.0)
+
+
+@pytest.fixture
+async def newly_installed(store: Any, make_world: Any) -> World:
+    """Twelve connectors, none of which was ever probed, and no way out to check is set."""
+    made = make_world(store, Policy())
+    await made.connectors(*(f"C{n}" for n in range(12)))
+    return made
+
+
+async def test_a_host_whose_port_25_is_blocked_is_one_alert_from_the_start(newly_installed: World) -> None:
+    many = newly_installed
+    _silent_outside(many, range(12))
+    for minute in range(30):
+        await many.at(minute).probing.tick()
+    assert await many.told() == ["#1 blind critical"]
+    assert (await many.view(1)).told["seen"] == "port25"
+    many.prober.answers.clear()
+    for minute in range(30, 40):
+        await many.at(minute).probing.tick()
+    assert await many.told() == ["#1 resolved seeing again"]
+
+
+async def test_silent_servers_whose_other_ports_are_silent_too_are_down(newly_installed: World) -> None:
+    many = newly_installed
+    many.prober.way_out = False
+    _silent_outside(many, range(6))
+    for minute in range(3):
+        await many.at(minute).probing.tick()
+    assert len(await many.told()) == 6
+
+
+async def test_other_ports_are_asked_once_a_minute_and_only_addresses_that_were_dialled(newly_installed: World) -> None:
+    many = newly_installed
+    many.prober.way_out = False
+    _silent_outside(many, range(12))
+    for second in range(0, 120, 10):
+        await many.at(second / 60).probing.tick()
+    assert len(many.prober.ways) == 2 * 5
+    assert {ip for way in many.prober.ways for ip, _ in way} <= {f"198.51.{n}.1" for n in range(12)}
+    assert {port for way in many.prober.ways for _, port in way} == {443, 587, 80}
+
+
+async def test_a_blocked_port_stays_known_over_a_restart(newly_installed: World) -> None:
+    many = newly_installed
+    _silent_outside(many, range(12))
+    await many.probing.tick()
+    many.probing = Probing(
+        many.store, many.prober, many.policy, lambda: many.now, default_port=25, default_channel="C0DEFAULT"
+    )
+    await many.probing.recover()
+    for minute in range(1, 30):
+        await many.at(minute).probing.tick()
     assert await many.told() == ["#1 blind critical"]
 
 

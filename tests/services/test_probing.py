@@ -264,3 +264,74 @@ async def test_a_probe_that_had_nothing_to_dial_is_not_taken_for_a_good_one(
     await probing.probe(contoso.id, actor="U1")
     assert await store.read(lambda db: probes.recent(db, contoso.id, 9)) == []
     assert await due(store, contoso) > clock()
+
+
+async def test_a_failure_that_lasts_is_probed_ever_less_and_its_end_is_seen_within_the_usual_interval(
+    store: Store, contoso: Connector, probing: Probing, network: Network, clock: Any
+) -> None:
+    network.result = REFUSED
+    waits = []
+    for _ in range(400):
+        await probing.probe(contoso.id)
+        wait = await due(store, contoso) - clock()
+        waits.append(wait)
+        clock.now += wait
+    assert waits[0] <= timedelta(seconds=60)
+    assert waits == sorted(waits)
+    assert timedelta(seconds=270) <= waits[-1] <= timedelta(seconds=300)
+    network.result = FINE
+    for _ in range(2):
+        await probing.probe(contoso.id)
+        clock.now = await due(store, contoso)
+    assert [i.state for i in await store.read(lambda db: incidents.recent(db, 9))] == [IncidentState.RESOLVED]
+
+
+async def starts(store: Store, clock: Any) -> list[float]:
+    every = await store.read(connectors.every)
+    return sorted((c.next_probe_at - clock()).total_seconds() for c in every)
+
+
+async def test_a_first_import_of_thousands_begins_at_a_steady_pace_and_each_comes_once(
+    store: Store, clock: Any, probing: Probing, network: Network
+) -> None:
+    await more_connectors(store, clock, 2000)
+    await probing.tick()
+    first = len(network.asked)
+    seen = [first]
+    while len(network.asked) < 2000:
+        clock.advance(seconds=1)
+        await probing.tick()
+        seen.append(len(network.asked) - sum(seen))
+    assert len(seen) <= 42
+    assert max(seen) <= 100
+    assert len({request.hosts for request in network.asked}) == 2000
+
+
+@pytest.mark.parametrize("hours", [1, -1, 24 * 3650, -24 * 3650])
+async def test_after_a_clock_jump_nobody_waits_longer_than_its_interval_and_not_all_come_at_once(
+    store: Store, clock: Any, probing: Probing, hours: int
+) -> None:
+    await more_connectors(store, clock, 1000)
+    await probing.tick()
+    clock.advance(seconds=30)
+    await probing.tick()
+    clock.advance(hours=hours)
+    await probing.clock_jumped()
+    due_in = await starts(store, clock)
+    assert due_in[-1] <= 300
+    assert sum(wait <= 1 for wait in due_in) <= 100
+
+
+async def test_after_a_pause_connectors_with_an_outage_come_first(
+    store: Store, clock: Any, contoso: Connector, probing: Probing, network: Network
+) -> None:
+    network.result = REFUSED
+    await probing.probe(contoso.id)
+    await probing.probe(contoso.id)
+    network.result = FINE
+    await more_connectors(store, clock, 1000)
+    await probing.tick()
+    clock.advance(hours=5)
+    await probing.recover()
+    assert await due(store, contoso) <= clock()
+    assert sum(wait <= 0 for wait in await starts(store, clock)) <= 100

@@ -315,3 +315,25 @@ def test_the_queues_words_do_not_repeat_the_destination(world: Any) -> None:
     assert "4.4.316: `450 4.4.316 Refused [Message=10061]`\n" in shown(render_alert(world.view(queue=queue), ABOUT))
     only = QueueSummary(by_code=(replace(world.queue().by_code[0], reason="[LastAttemptedIP=192.0.2.7]"),))
     assert "`[LastAttemptedIP=192.0.2.7]`" in shown(render_alert(world.view(queue=only), ABOUT))
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ("port25", "*Outbound port 25 is blocked*"),
+        ("egress", "`MFI_EGRESS_CHECK`"),
+        ("4.4.312", "DNS resolver"),
+        ("4.4.315", "stopped answering at once"),
+        (None, "stopped answering at once"),
+    ],
+)
+def test_a_blind_monitor_says_what_to_check(world: Any, seen: str | None, words: str) -> None:
+    drawn = render_alert(world.view(connector=None, told={"seen": seen}), ABOUT)
+    assert words in shown(drawn)
+    assert words in drawn.text
+    assert "queues report still counts" in shown(drawn)
+    assert not problems(drawn.payload(), "message", update=True)
+
+
+def test_the_probes_evidence_says_from_where_it_was_seen(world: Any) -> None:
+    assert "seen from the bot" in shown(render_alert(world.view(), ABOUT))

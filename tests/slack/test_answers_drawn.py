@@ -32,7 +32,7 @@ from bot.slack.vocabulary import (
 )
 from knowledge.articles import articles
 from knowledge.diagnose import explain
-from storage.records import Action, ActionState, ConnectorKind, QueueSummary, StepKind
+from storage.records import Action, ActionState, ConnectorKind, QueueSummary, Severity, StepKind
 
 
 def shown(drawn: Message | dict[str, Any]) -> str:
@@ -311,6 +311,13 @@ def test_recipients_that_nobody_knows_of_are_counted_apart(world: Any) -> None:
     assert "4 for addresses that the directory does not have, 3 for addresses that nobody knows of" in shown(view)
 
 
+def test_messages_that_were_only_counted_are_counted_apart(world: Any) -> None:
+    said = shown(plan_view(action(world), plan(waiting=14, unknown_waiting=3, unseen=5)))
+    assert (
+        "4 for addresses that the directory does not have, 3 for addresses that nobody knows of, 5 not looked" in said
+    )
+
+
 def test_a_dry_run_says_so_everywhere(world: Any) -> None:
     view = plan_view(action(world), plan(dry_run=True, by_hand=(), notes=()))
     assert "Dry run*: nothing will be changed" in shown(view)
@@ -357,3 +364,36 @@ def test_the_manifest_asks_for_what_is_used_and_nothing_more() -> None:
     assert [c["command"] for c in made["features"]["slash_commands"]] == ["/mfi"]
     assert len(made["display_information"]["name"]) <= 35
     assert len(made["display_information"]["description"]) <= 140
+
+
+def test_status_lists_what_is_urgent_first(world: Any) -> None:
+    late, soon = world.queue(), world.queue()
+    soon = replace(soon, by_code=(replace(soon.by_code[0], first_expiry_at=world.now + timedelta(hours=1)),))
+    warning = Severity.WARNING
+    found = [
+        (QueueSummary(), world.incident(id=1, severity=warning)),
+        (late, world.incident(id=2, severity=warning)),
+        (late, world.incident(id=3)),
+        (soon, world.incident(id=4)),
+        (soon, world.incident(id=5, severity=warning)),
+    ]
+    rows = [replace(world.row(queue=queue), incidents=(incident,)) for queue, incident in found]
+    for said in (
+        shown(replies.status_reply(world.status(*rows), "connected")),
+        shown(home_view(world.status(*rows), "connected", help_lines())),
+        str(replies.open_incidents(rows)),
+    ):
+        places = [said.index(f"*#{number}") for number in (4, 3, 5, 2, 1)]
+        assert places == sorted(places)
+
+
+def test_status_names_channels_whose_next_message_keeps_failing(world: Any) -> None:
+    late = world.status(late=("root of #12 for C0ALERTS, 9 min old: HTTP 503",))
+    said = shown(replies.status_reply(late, "connected"))
+    assert "late, still tried: root of #12 for C0ALERTS, 9 min old" in said
+    assert "undeliverable: reply of #12" in said
+
+
+def test_a_probe_says_from_where_it_was_seen(world: Any) -> None:
+    assert "seen from the bot" in shown(replies.probe_reply(world.connector(), world.probe()))
+    assert "seen from the bot" in shown(replies.probes_reply([(world.connector(), world.probe())]))
