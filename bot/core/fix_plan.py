@@ -48,6 +48,7 @@ class PlanStep:
 class Plan:
     """What Fix now offers for one incident. `watched`: the facts it rests on, named; `digest`: of exactly those.
 
+    `waiting`: all that waits; `unseen`: how many of these were only counted, because there are too many.
     `by_hand`: how a person does what the bot can't or may not do. `notes`: what is deliberately left alone.
     """
 
@@ -65,6 +66,12 @@ class Plan:
     by_hand: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     watched: tuple[tuple[str, str], ...] = ()
+    unseen: int = 0
+
+    @property
+    def invalid_waiting(self) -> int:
+        """Messages for addresses that the directory does not have."""
+        return max(0, self.waiting - self.valid_waiting - self.unknown_waiting - self.unseen)
 
     @property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from bot.core.by_hand import instructions
 from bot.core.capabilities import Capability
+from bot.core.fix_mail import Mail, domain_of, mail_notes, messages_of, plural, recipients_of, sort_mail
 from bot.core.fix_plan import NoPlan, Plan, PlanStep, SenderCount, connector_facts, domain_facts
 from bot.core.policy import Policy
 from storage.records import (
@@ -25,7 +26,6 @@ from storage.records import (
     Incident,
     IncidentState,
     MessageFacts,
-    MessageStatus,
     StepKind,
 )
 
@@ -48,7 +48,10 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """All that a plan is made of. `seen`: the connector as its mail system shows it now (None: it is gone)."""
+    """All that a plan is made of. `seen`: the connector as its mail system shows it now (None: it is gone).
+
+    `unseen`: so many messages wait besides `waiting`, which nobody looked at one by one.
+    """
 
     incident: Incident
     connector: Connector
@@ -56,6 +59,7 @@ class Situation:
     others: Sequence[ConnectorFacts] = ()
     domains: Sequence[DomainFacts] = ()
     waiting: Sequence[MessageFacts] = ()
+    unseen: int = 0
     valid: frozenset[str] = frozenset()
     invalid: frozenset[str] = frozenset()
     capabilities: frozenset[Capability] = frozenset()
@@ -72,7 +76,13 @@ def make_plan(situation: Situation, policy: Policy, now: datetime) -> Plan | NoP
     for guard in _GUARDS:
         if refusal := guard(situation, policy, now):
             return NoPlan(refusal)
-    mail = _sort(situation)
+    mail = sort_mail(
+        situation.waiting,
+        situation.domains,
+        valid=situation.valid,
+        invalid=situation.invalid,
+        unseen=situation.unseen,
+    )
     domains, notes = _domains_to_change(situation)
     wanted = _steps(situation, mail, domains)
     if not wanted:
@@ -88,17 +98,18 @@ def make_plan(situation: Situation, policy: Policy, now: datetime) -> Plan | NoP
         connector_name=situation.connector.name,
         code=situation.incident.code,
         dry_run=dry_run,
-        waiting=len(mail.every),
+        waiting=mail.total,
         valid_waiting=len(mail.valid),
         unknown_waiting=len(mail.unknown),
         invalid_recipients=len({m.recipient.lower() for m in mail.invalid}),
         steps=possible,
         by_hand=instructions(situation.connector.name, {s.kind: s.domains for s in by_hand}),
-        notes=(*_mail_notes(mail), *notes),
+        notes=(*mail_notes(mail), *notes),
         watched=(
             *connector_facts(situation.seen or situation.connector),
             *domain_facts(situation.domains, [name for step in possible for name in step.domains]),
         ),
+        unseen=mail.unseen,
     )
 
 
@@ -149,62 +160,14 @@ _NEEDS: Mapping[StepKind, frozenset[Capability]] = {
 }
 
 
-def _is_possible(step: PlanStep, situation: Situation, mail: _Mail) -> bool:
-    if mail.partial and step.kind is StepKind.DOMAIN_AUTHORITATIVE:
+def _is_possible(step: PlanStep, situation: Situation, mail: Mail) -> bool:
+    if (mail.partial or mail.unseen) and step.kind is StepKind.DOMAIN_AUTHORITATIVE:
         return False
     return _NEEDS[step.kind] <= situation.capabilities
 
 
 def _can_act(situation: Situation) -> bool:
     return any(needs <= situation.capabilities for needs in _NEEDS.values())
-
-
-# The waiting mail
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Mail:
-    every: tuple[MessageFacts, ...]
-    valid: tuple[MessageFacts, ...]
-    invalid: tuple[MessageFacts, ...]
-    unknown: tuple[MessageFacts, ...]
-    partial: bool
-
-
-def _sort(situation: Situation) -> _Mail:
-    """Invalid: only what the directory says it doesn't have, in a domain of ours. Partial: ours, but no answer."""
-    every = tuple(m for m in situation.waiting if m.status is MessageStatus.QUEUED)
-    addresses = {m.recipient.lower() for m in every}
-    ours = {address for address in addresses if _is_ours(address, situation.domains)}
-    valid = addresses & situation.valid
-    invalid = (ours & situation.invalid) - valid
-    return _Mail(
-        every=every,
-        valid=tuple(m for m in every if m.recipient.lower() in valid),
-        invalid=tuple(m for m in every if m.recipient.lower() in invalid),
-        unknown=tuple(m for m in every if m.recipient.lower() not in valid | invalid),
-        partial=bool(ours - valid - invalid),
-    )
-
-
-def _is_ours(recipient: str, domains: Iterable[DomainFacts]) -> bool:
-    domain = _domain_of(recipient)
-    return any(domain == d.name or (d.match_subdomains and domain.endswith(f".{d.name}")) for d in domains)
-
-
-def _domain_of(recipient: str) -> str:
-    return recipient.rpartition("@")[2].lower()
-
-
-def _mail_notes(mail: _Mail) -> tuple[str, ...]:
-    if mail.partial:
-        return (
-            f"The directory didn't answer for {_recipients(mail.unknown)}. On a partial answer nothing is rejected "
-            "and no domain is changed: check the directory first.",
-        )
-    if mail.unknown:
-        return (f"{_messages(mail.unknown)} for {_recipients(mail.unknown)} outside our domains: left alone.",)
-    return ()
 
 
 # Domains
@@ -215,7 +178,7 @@ def _domains_to_change(situation: Situation) -> tuple[tuple[str, ...], tuple[str
     chosen: list[str] = []
     notes: list[str] = []
     patterns = situation.connector.recipient_domains
-    waiting = {_domain_of(m.recipient) for m in situation.waiting}
+    waiting = {domain_of(m.recipient) for m in situation.waiting}
     for domain in situation.domains:
         if domain.type is not DomainType.INTERNAL_RELAY or not _carries(patterns, domain.name, waiting):
             continue
@@ -245,7 +208,7 @@ def _lower(names: Iterable[str]) -> set[str]:
 # Steps
 
 
-def _steps(situation: Situation, mail: _Mail, domains: tuple[str, ...]) -> tuple[PlanStep, ...]:
+def _steps(situation: Situation, mail: Mail, domains: tuple[str, ...]) -> tuple[PlanStep, ...]:
     """In the order in which they run: reject, then the domain, then the connector."""
     assert situation.rule is not None
     made: list[PlanStep] = []
@@ -258,17 +221,17 @@ def _steps(situation: Situation, mail: _Mail, domains: tuple[str, ...]) -> tuple
     return tuple(step for step in made if step.kind in situation.rule.steps)
 
 
-def _reject_step(mail: _Mail) -> PlanStep:
+def _reject_step(mail: Mail) -> PlanStep:
     counts = Counter(m.sender for m in mail.invalid)
     top = tuple(
         SenderCount(sender=sender, count=n) for sender, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
     )
     shown, more = top[:SENDERS_SHOWN], len(top) - SENDERS_SHOWN
     who = "1 sender gets" if len(top) == 1 else f"{len(top)} senders get"
-    rest = f"{len(mail.every) - len(mail.invalid)} of {len(mail.every)} stay queued."
+    rest = f"{mail.total - len(mail.invalid)} of {mail.total} stay queued."
     return PlanStep(
         kind=StepKind.REJECT_INVALID,
-        title=f"Reject {_messages(mail.invalid)} to {_recipients(mail.invalid, 'invalid recipient')}",
+        title=f"Reject {messages_of(mail.invalid)} to {recipients_of(mail.invalid, 'invalid recipient')}",
         effect=f"{who} a bounce (5.1.10). {rest}",
         count=len(mail.invalid),
         irreversible="A rejected message doesn't come back: its sender has to send it again.",
@@ -278,10 +241,10 @@ def _reject_step(mail: _Mail) -> PlanStep:
     )
 
 
-def _domain_step(domains: tuple[str, ...], mail: _Mail, rejects: bool) -> PlanStep:
-    hit = [m for m in mail.invalid if _domain_of(m.recipient) in domains]
+def _domain_step(domains: tuple[str, ...], mail: Mail, rejects: bool) -> PlanStep:
+    hit = [m for m in mail.invalid if domain_of(m.recipient) in domains]
     now = (
-        f" At its next retry it rejects {_messages(hit)} to {_recipients(hit, 'invalid recipient')}."
+        f" At its next retry it rejects {messages_of(hit)} to {recipients_of(hit, 'invalid recipient')}."
         if hit and not rejects
         else ""
     )
@@ -295,26 +258,15 @@ def _domain_step(domains: tuple[str, ...], mail: _Mail, rejects: bool) -> PlanSt
     )
 
 
-def _connector_step(connector: Connector, mail: _Mail) -> PlanStep:
+def _connector_step(connector: Connector, mail: Mail) -> PlanStep:
     kept = (*mail.valid, *mail.unknown)
     first = min((m.expires_at for m in kept), default=None)
     due = f"; the first bounce is due at {first:%Y-%m-%d %H:%M} UTC" if first else ""
     where = ", ".join(connector.smart_hosts) or "its servers"
+    count = len(kept) + mail.unseen
     return PlanStep(
         kind=StepKind.DISABLE_CONNECTOR,
         title=f"Disable the connector “{connector.name}”",
-        effect=f"No more attempts to reach {where}. Still queued then: {_messages(kept)}{due}.",
-        count=len(kept),
+        effect=f"No more attempts to reach {where}. Still queued then: {plural(count, 'message')}{due}.",
+        count=count,
     )
-
-
-def _messages(mail: Sequence[MessageFacts]) -> str:
-    return _plural(len(mail), "message")
-
-
-def _recipients(mail: Iterable[MessageFacts], noun: str = "recipient") -> str:
-    return _plural(len({m.recipient.lower() for m in mail}), noun)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -27,12 +27,12 @@ from bot.core.fix_planning import make_plan
 from bot.core.policy import Policy
 from bot.services import fix_records as records
 from bot.services import fix_undo as undoing
-from bot.services.fix_look import MOST_MESSAGES, Known, known, situation
+from bot.services.fix_look import Known, known, situation, waiting_at
 from bot.services.fix_records import Claimed, Refusal
 from bot.services.fix_run import MayFix, Runner, everybody
 from bot.services.fix_undo import Undone
 from bot.services.fix_verification import Probe, Verdict, verify
-from storage import actions, messages
+from storage import actions
 from storage.connection import Store
 from storage.records import Action, ActionState, IncidentState, StepKind
 
@@ -146,11 +146,10 @@ class Fix:
     async def _verify(self, action: Action) -> None:
         plan = Plan.from_json(action.plan)
         steps = await self._store.read(lambda db: actions.steps(db, action.id))
-        waits = partial(messages.waiting, connector_id=action.connector_id, limit=MOST_MESSAGES)
-        waiting = await self._store.read(waits)
+        waiting, unseen = await self._store.read(lambda db: waiting_at(db, action.connector_id))
         try:
             backend = self._runner.backend(plan)
-            verdict = await verify(plan, action, steps, waiting, backend=backend, probe=self._probe)
+            verdict = await verify(plan, action, steps, waiting, unseen=unseen, backend=backend, probe=self._probe)
         except BackendError as error:
             verdict = Verdict(holds=False, readable=False, retired=False, lines=(f"Not verified: {error}.",))
         await self._store.write(lambda db: records.judged(db, action, verdict, self._policy, self._clock()))

@@ -27,18 +27,19 @@ from storage.records import (
 )
 
 MOST_MESSAGES = 5000
-"""More waiting messages than these are left for the next offer; the oldest come first."""
+"""So many waiting messages are looked at one by one, the oldest first; the rest is counted, and said to be unseen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What storage says about an incident."""
+    """What storage says about an incident. `unseen`: how many more messages wait than are listed."""
 
     incident: Incident
     connector: Connector
     others: tuple[ConnectorFacts, ...]
     domains: tuple[DomainFacts, ...]
     waiting: tuple[QueuedMessage, ...]
+    unseen: int
     queue_read_at: datetime | None
     running: Action | None
     latest: Action | None
@@ -53,16 +54,24 @@ def known(db: Database, incident_id: int) -> Known | str:
     if connector is None:
         return f"#{incident_id} is about the monitor itself: there is no connector to fix."
     every = [c for c in connectors.every(db) if c.backend == connector.backend and c.id != connector.id]
+    waiting, unseen = waiting_at(db, connector.id)
     return Known(
         incident=incident,
         connector=connector,
         others=tuple(every),
         domains=tuple(domains.every(db, connector.backend)),
-        waiting=tuple(messages.waiting(db, connector.id, limit=MOST_MESSAGES)),
+        waiting=waiting,
+        unseen=unseen,
         queue_read_at=syncs.last_success(db, connector.backend),
         running=actions.running_at(db, connector.id),
         latest=actions.latest_for_incident(db, incident_id),
     )
+
+
+def waiting_at(db: Database, connector_id: int) -> tuple[tuple[QueuedMessage, ...], int]:
+    """The messages that are looked at one by one, and how many more wait."""
+    listed = tuple(messages.waiting(db, connector_id, limit=MOST_MESSAGES))
+    return listed, messages.summary(db, connector_id).total - len(listed)
 
 
 async def situation(facts: Known, backend: Backend | None) -> Situation:
@@ -76,6 +85,7 @@ async def situation(facts: Known, backend: Backend | None) -> Situation:
         others=facts.others,
         domains=facts.domains,
         waiting=facts.waiting,
+        unseen=facts.unseen,
         capabilities=can,
         rule=article.fix_now if article else None,
         queue_read_at=facts.queue_read_at,

@@ -41,10 +41,14 @@ async def verify(
     steps: Sequence[ActionStep],
     waiting: Sequence[QueuedMessage],
     *,
+    unseen: int,
     backend: Backend,
     probe: Probe,
 ) -> Verdict:
-    """1. Read back every step that was done. 2. The mail that still waits. 3. Probe, unless the connector is off."""
+    """1. Read back every step that was done. 2. The mail that still waits. 3. Probe, unless the connector is off.
+
+    `unseen`: so much more mail waited at the last sync than is listed in `waiting`.
+    """
     done = [step for step in steps if step.state is StepState.DONE]
     try:
         readings = [(step.kind, await work_again(backend, plan, step).read()) for step in done]
@@ -52,7 +56,7 @@ async def verify(
     except BackendError as error:
         return Verdict(holds=False, readable=False, retired=False, lines=(f"The settings can't be read back: {error}",))
     retired = any(kind is StepKind.DISABLE_CONNECTOR and reading.done for kind, reading in readings)
-    lines = [_line(reading) for _, reading in readings] + [_waiting_line(rest)]
+    lines = [_line(reading) for _, reading in readings] + [_waiting_line(rest, unseen)]
     if retired:
         lines.append("The connector is off: it is no longer probed.")
     else:
@@ -71,14 +75,17 @@ def _line(reading: Reading) -> str:
     return f"{'As set' if reading.done else 'Not as set'}: {reading.detail}."
 
 
-def _waiting_line(rest: Sequence[MessageFacts]) -> str:
+def _waiting_line(rest: Sequence[MessageFacts], unseen: int) -> str:
+    more_mail = f"; and {unseen} more that were not looked at one by one" if unseen else ""
     if not rest:
-        return "No mail waits at this connector any more."
+        return (
+            "No mail waits at this connector any more." if not unseen else f"{unseen} messages waited at the last sync."
+        )
     names = list(dict.fromkeys(m.recipient for m in rest))
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return (
         f"Not rejected and still waiting: {len(rest)} for {', '.join(names[:NAMED])}{more}; "
-        f"the first bounces at {_minute(rest[0].expires_at)}."
+        f"the first bounces at {_minute(rest[0].expires_at)}{more_mail}."
     )
 
 

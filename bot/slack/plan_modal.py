@@ -86,13 +86,13 @@ def _bounces(step: PlanStep) -> Mrkdwn:
 
 
 def _numbers(plan: Plan) -> Mrkdwn:
-    invalid = max(0, plan.waiting - plan.valid_waiting - plan.unknown_waiting)
+    rest = ((plan.unknown_waiting, "for addresses that nobody knows of"), (plan.unseen, "not looked at one by one"))
     return mrkdwn(
-        "*{} waiting*: {} for valid recipients, {} for addresses that the directory does not have{}",
+        "*{} waiting*: {} for valid recipients, {} for addresses that the directory does not have{}{}",
         count(plan.waiting, "message"),
         plan.valid_waiting,
-        invalid,
-        mrkdwn(", {} for addresses that nobody knows of", plan.unknown_waiting) if plan.unknown_waiting else Mrkdwn(""),
+        plan.invalid_waiting,
+        *(mrkdwn(", {} {}", number, what) if number else Mrkdwn("") for number, what in rest),
     )
 
 

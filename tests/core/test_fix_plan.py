@@ -183,6 +183,19 @@ def test_an_address_in_neither_answer_is_never_rejected_and_withholds_what_rests
     assert any("Set-AcceptedDomain" in line for line in found.by_hand)
 
 
+def test_mail_that_nobody_looked_at_is_counted_named_and_withholds_the_domain() -> None:
+    found = plan(replace(BASE, unseen=106))
+    assert (found.waiting, found.valid_waiting, found.invalid_waiting, found.unseen) == (110, 1, 3, 106)
+    assert kinds(found) == [REJECT, CONNECTOR]
+    assert "107 of 110 stay queued." in found.steps[0].effect
+    assert "Still queued then: 107 messages;" in found.steps[1].effect
+    assert found.steps[1].count == 107
+    assert "110 messages wait, and only the 4 oldest were looked at one by one. Who the other 106" in found.notes[0]
+    both = plan(replace(BASE, unseen=106, invalid=frozenset({"gone@onprem.test"})))
+    assert kinds(both) == [CONNECTOR]
+    assert len(both.notes) == 2
+
+
 def test_an_address_that_is_called_both_valid_and_invalid_is_valid() -> None:
     both = frozenset({"valid@onprem.test", "gone@onprem.test", "left@onprem.test"})
     found = plan(replace(BASE, valid=both, invalid=both))

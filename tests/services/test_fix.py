@@ -235,6 +235,28 @@ async def test_an_offer_says_in_numbers_what_would_happen(scene: Scene) -> None:
     assert await scene.state() is IncidentState.FIRING
 
 
+async def test_more_mail_than_is_looked_at_one_by_one_is_counted_to_the_last_message(scene: Scene) -> None:
+    action_id = await scene.executed(scene.fix(), (StepKind.REJECT_INVALID,))
+    for n in range(5000):
+        scene.system.tenant.submit(
+            "one@contoso.test", ["valid@onprem.test"], now=START, received_at=START - 4 * HOUR, key=f"x{n}"
+        )
+    scene.system.tenant.submit("one@contoso.test", ["late@onprem.test"], now=START, received_at=START, key="late")
+    await scene.system.retry()
+    await scene.sync()
+    scene.clock.now += HOUR
+    await scene.fix().verify_due()
+    assert (await scene.action(action_id)).state is ActionState.VERIFIED
+    (line,) = [one for one in (await scene.last(EventKind.FIX_VERIFIED))["detail"] if "still waiting" in one]
+    assert line.startswith("Not rejected and still waiting: 5000 for valid@onprem.test;")
+    assert line.endswith("; and 3 more that were not looked at one by one.")
+    await scene.sync()
+    plan = Plan.from_json((await scene.offered(scene.fix())).plan)
+    assert (plan.waiting, plan.valid_waiting, plan.unseen) == (5003, 5000, 3)
+    assert [step.kind for step in plan.steps] == [StepKind.DISABLE_CONNECTOR]
+    assert "Still queued then: 5003 messages" in plan.steps[0].effect
+
+
 async def test_an_offer_made_while_the_mail_system_is_down_is_refused(scene: Scene) -> None:
     await scene.system.api_down()
     refused = await scene.fix().offer(scene.incident_id, "U1")
