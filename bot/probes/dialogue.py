@@ -8,6 +8,7 @@ Promises: every wait has its phase limit, clipped to the probe's deadline; whate
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ SLOW = 5.0
 """A greeting or EHLO that takes this long is slow, though fine."""
 
 UNUSABLE = frozenset({Cause.CLOSED, Cause.RESET, Cause.STALLED, Cause.FLOOD, Cause.NOT_SMTP})
+_WANTS_CERTIFICATE = re.compile(r"(?i)client certificate|certificate (is )?required|no certificate (was )?presented")
 _DEMANDING = frozenset({TlsSetting.ENCRYPTION, TlsSetting.CERTIFICATE, TlsSetting.DOMAIN})
 
 
@@ -202,6 +204,8 @@ class Dialogue:
     async def _hello_again(self) -> None:
         """The session must work under TLS too; a server that wants a client certificate says so only here."""
         reply = await self._command(f"EHLO {self._terms.helo_name}")
+        if reply.refusal and _WANTS_CERTIFICATE.search(reply.text):
+            raise Broken(Cause.CLIENT_CERTIFICATE_WANTED, reply.text)
         self._accept(reply, 250)
         self._found.capabilities = capabilities(reply.lines)
 

@@ -78,6 +78,14 @@ class CertificateShop:
 
     def context(self, host: str, flaw: Flaw = Flaw.NONE) -> ssl.SSLContext:
         """A server's TLS context with a certificate for this host that has this flaw."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if flaw is Flaw.WEAK:
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.load_cert_chain(self.file(host, flaw))
+        return context
+
+    def file(self, host: str, flaw: Flaw = Flaw.NONE) -> Path:
+        """A PEM file with the key and the chain that a server with this flaw sends."""
         key: Key = rsa.generate_private_key(65537, WEAK_BITS) if flaw is Flaw.WEAK else _new_key()
         issuer = self._issuer(flaw, key, host)
         leaf = self._leaf(host, flaw, key, issuer)
@@ -85,7 +93,7 @@ class CertificateShop:
             self._revoke(leaf)
         self.leaves[host] = leaf
         sent = () if flaw in (Flaw.MISSING_INTERMEDIATE, Flaw.SELF_SIGNED) else issuer.sent
-        return self._load(key, [leaf, *sent], weak=flaw is Flaw.WEAK)
+        return self._written(key, [leaf, *sent])
 
     def _revoke(self, leaf: x509.Certificate) -> None:
         """Take a certificate back, and publish that."""
@@ -159,8 +167,8 @@ class CertificateShop:
         certificate = builder.add_extension(usage, critical=True).sign(signing, hashes.SHA256())
         return Issuer(certificate, own, (certificate, *parent.sent) if parent else ())
 
-    def _load(self, key: Key, chain: Sequence[x509.Certificate], *, weak: bool) -> ssl.SSLContext:
-        """A context from key and chain, by way of a file, because the ssl module reads nothing else."""
+    def _written(self, key: Key, chain: Sequence[x509.Certificate]) -> Path:
+        """Key and chain as a file that only its owner reads."""
         self._made += 1
         path = self._directory / f"server{self._made}.pem"
         private = key.private_bytes(
@@ -168,11 +176,7 @@ class CertificateShop:
         )
         path.touch(mode=0o600)
         path.write_bytes(private + b"".join(map(_pem, chain)))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        if weak:
-            context.set_ciphers("DEFAULT:@SECLEVEL=0")
-        context.load_cert_chain(path)
-        return context
+        return path
 
 
 def only(context: ssl.SSLContext, version: ssl.TLSVersion) -> ssl.SSLContext:
