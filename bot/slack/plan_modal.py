@@ -17,6 +17,7 @@ from storage.records import Action
 CALLBACK = "mfi.fix"
 LOADING_CALLBACK = "mfi.fix_loading"
 STEPS, NAME = "steps", "name"
+BY_HAND = "By hand, because mfi can't or may not"
 
 
 def loading_view(incident_id: int) -> View:
@@ -30,7 +31,10 @@ def loading_view(incident_id: int) -> View:
 
 
 def plan_view(action: Action, plan: Plan) -> View:
-    """The plan of this offer, with the steps to choose and the name to type."""
+    """The plan of this offer, with the steps to choose and the name to type; one without steps is only to be read."""
+    if not plan.steps:
+        shown = [_head(action, plan), _list("Left alone", plan.notes), _list(BY_HAND, plan.by_hand)]
+        return modal("Fix by hand", map(section, shown), callback_id=LOADING_CALLBACK)
     return modal(
         "Fix now (dry run)" if plan.dry_run else "Fix now",
         [
@@ -38,7 +42,7 @@ def plan_view(action: Action, plan: Plan) -> View:
             divider(),
             *(section(_step(number, step)) for number, step in enumerate(plan.steps, 1)),
             section(_list("Left alone", plan.notes)),
-            section(_list("By hand, because mfi can't", plan.by_hand)),
+            section(_list("By hand instead" if plan.dry_run else BY_HAND, plan.by_hand)),
             divider(),
             _choice(plan),
             _name_input(plan),
@@ -64,7 +68,8 @@ def refused_view(reason: Mrkdwn) -> View:
 
 
 def _head(action: Action, plan: Plan) -> Mrkdwn:
-    dry = Mrkdwn("🧪 *Dry run*: nothing will be changed. MFI_ACTIONS=on lets mfi act.") if plan.dry_run else None
+    is_dry = plan.dry_run and plan.steps
+    dry = Mrkdwn("🧪 *Dry run*: nothing will be changed. MFI_ACTIONS=on lets mfi act.") if is_dry else None
     what = mrkdwn("Connector {}, incident #{}", code(plan.connector_name, 120), num(action.incident_id))
     return lines(dry, what, _numbers(plan))
 

@@ -318,6 +318,24 @@ def test_messages_that_were_only_counted_are_counted_apart(world: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_plan_without_steps_is_only_to_be_read(world: Any, dry_run: bool) -> None:
+    view = plan_view(action(world), plan(steps=(), dry_run=dry_run))
+    assert {block["type"] for block in view["blocks"]} == {"section"}
+    assert "submit" not in view
+    assert not problems(view, "modal")
+    said = shown(view).replace("\\'", "'")
+    assert "*By hand, because mfi can't or may not*" in said
+    assert "Tell the helpdesk." in said
+    assert "Dry run" not in said
+
+
+def test_a_dry_run_does_not_claim_that_mfi_can_not(world: Any) -> None:
+    said = shown(plan_view(action(world), plan(dry_run=True)))
+    assert "*By hand instead*" in said
+    assert "can't or may not" not in said
+
+
 def test_a_dry_run_says_so_everywhere(world: Any) -> None:
     view = plan_view(action(world), plan(dry_run=True, by_hand=(), notes=()))
     assert "Dry run*: nothing will be changed" in shown(view)
