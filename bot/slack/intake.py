@@ -79,12 +79,11 @@ class Intake:
         await self.answers.say(request.where, note(text))
 
     async def welcome(self, request: Request) -> bool:
-        """May this person use mfi at all just now? Asks nobody; a refusal is explained, and one for good audited."""
+        """May this person use mfi at all just now? A refusal is explained; only decisions to act are audited."""
         if not await self.within_rate(request, self.deps.commands):
             return False
         decision = await self.deps.guard.may(Verb.READ, request.person)
         if not decision:
-            await self.refused(request, Verb.READ, "mfi", decision.reason)
             await self.tell(request, mrkdwn("🚫 {}", prose(decision.reason, 400)))
         return decision.allowed
 

@@ -10,6 +10,7 @@ import pytest
 from slack_bolt.request.async_request import AsyncBoltRequest
 
 from bot.slack.listeners import build_app
+from storage import audit
 
 ADMIN, READER, CHANNEL = "U0ADMINONE", "U0READER", "C0MAILALERTS"
 WHO = {"user": {"id": ADMIN, "team_id": "T1"}, "team": {"id": "T1"}}
@@ -185,3 +186,4 @@ async def test_a_stranger_may_not_even_read(live: Any) -> None:
     await dispatch(live, type="event_callback", event=event, team_id="T0OTHER", event_id="Ev1")
     await live.deps.tasks.settled(5)
     assert live.slack.calls.of("views.publish") == []
+    assert await live.store.read(lambda db: audit.recent(db, 5)) == [], "reading, also in vain, is no act"
