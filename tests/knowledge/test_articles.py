@@ -8,6 +8,7 @@ import pytest
 
 from knowledge.article import HEADINGS, SECTION_CAP, SIZE_CAP, ArticleError, read_article
 from knowledge.articles import Articles, articles, load
+from knowledge.diagnose import explain
 
 GOOD = """\
 ---
@@ -185,6 +186,22 @@ def test_a_range_is_one_article() -> None:
 def test_words_find_the_article_that_holds_them_all(words: str, best: str | None) -> None:
     found = articles().search(words)
     assert (found[0].code if found else None) == best
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", "5.7.1"),
+        ("550 5.7.350 Remote server returned message detected as spam -> 554 5.7.1 Spam message rejected", "5.7.1"),
+        ("550 5.7.367 Remote server returned not permitted to relay -> 554 5.7.1 Relaying denied", "5.7.1"),
+        ("550 5.7.515 Access denied, sending domain contoso.com does not meet the required level", "4.7.26"),
+        ("550;5.7.711 Access denied, bad inbound connector. AS(2204)", "5.1.8"),
+        ("535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.", "5.7.57"),
+        ("550 5.7.27 Sender address has null MX", "5.1.0-null-mx"),
+    ],
+)
+def test_codes_outside_microsofts_list_of_bounces_are_answered_too(text: str, answer: str) -> None:
+    assert explain(text).article.code == answer
 
 
 def test_articles_are_a_mapping_that_is_read_once() -> None:
