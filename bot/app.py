@@ -130,6 +130,7 @@ class Bot:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Everything, until `stop` is set."""
+        await self._guard.recall()
         await self._refuse_bad_tokens()
         await self._probing.recover()
         await self._delivery.recover()
@@ -150,14 +151,14 @@ class Bot:
             await asyncio.gather(pump, return_exceptions=True)
 
     async def _learn_workspace(self) -> None:
-        """Ask Slack once for our own address, so that links to earlier alerts lead there from the start."""
+        """Ask Slack who we are if the check of the tokens got no answer: for links, and to tell strangers apart."""
         await self._guard.learn_home()
 
     async def _refuse_bad_tokens(self) -> None:
         """Tokens that Slack certainly refuses end the start; a Slack that can't be reached does not."""
         assert self._settings.app_token
         try:
-            await check_tokens(self._client, self._settings.app_token.reveal())
+            await self._guard.learn(await check_tokens(self._client, self._settings.app_token.reveal()))
         except TokenRefused as error:
             raise StartRefused(2, str(error)) from None
 

@@ -85,15 +85,17 @@ async def test_it_runs_and_stops_cleanly_when_told(slack, tmp_path):
 
 
 async def test_good_tokens_pass_the_check(slack):
-    await check_tokens(make_client(slack.bot_token, slack.api_url), slack.app_token)
+    said = await check_tokens(make_client(slack.bot_token, slack.api_url), slack.app_token)
+    assert said is not None
+    assert said["team_id"] == slack.workspace.team_id
 
 
 async def test_a_slack_that_is_away_or_confused_does_not_fail_the_check(slack):
     slack.faults.html("auth.test")
     slack.faults.error("internal_error", "apps.connections.open")
-    await check_tokens(make_client(slack.bot_token, slack.api_url), slack.app_token)
+    assert await check_tokens(make_client(slack.bot_token, slack.api_url), slack.app_token) is None
     await slack.down()
-    await check_tokens(make_client(slack.bot_token, slack.api_url), slack.app_token)
+    assert await check_tokens(make_client(slack.bot_token, slack.api_url), slack.app_token) is None
 
 
 async def test_a_refused_token_is_named(slack):

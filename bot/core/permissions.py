@@ -1,8 +1,10 @@
 """Who may do what. Pure: everything that had to be looked up is an argument, and what could not be looked up says so.
 
-Reading is for everyone in our own workspace. Acting is for MFI_ADMINS, checked again at click, submit and execution,
-and fails closed: what is unknown is refused, with a reason that the person can act on. One exception is safe because
-it needs no look-up: a person whose own id is listed, and whose request says that both belong to one workspace.
+Reading is for everyone in our own workspace. As long as Slack never told which one that is, nobody can be placed, and
+only people whose own ids are listed read. (Once told it is kept on disk, so a Slack that fails at a later start changes
+nothing.) Acting is for MFI_ADMINS, checked again at click, submit and execution, and fails closed: what is unknown is
+refused, with a reason that the person can act on. One exception is safe because it needs no look-up: a person whose own
+id is listed, unless the request names two workspaces, or another one than ours once that is known.
 """
 
 from __future__ import annotations
@@ -133,12 +135,20 @@ def decide(
     if ours is False:
         return Decision(False, "You are not of this workspace.")
     if verb is Verb.READ:
-        return Decision(True, "Everyone in the workspace may read.")
+        return _reading(person, admins, home)
     if not admins:
         return Decision(False, "Nobody may act yet: MFI_ADMINS is empty. Set it to user ids or user group ids.")
     if person.user_id in admins.users:
         return Decision(True, "Listed in MFI_ADMINS.")
     return _by_group(admins, ours, membership, standing)
+
+
+def _reading(person: Person, admins: Admins, home: Home | None) -> Decision:
+    if home is None and person.user_id not in admins.users:
+        return Decision(
+            False, "Slack has not told mfi yet which workspace is ours, so nothing is shown. Try again soon."
+        )
+    return Decision(True, "Everyone in the workspace may read.")
 
 
 _NEVER = {

@@ -1,6 +1,8 @@
 """Who is asking, and may they? Looks up in Slack what the policy (bot/core/permissions.py) needs, and nothing else.
 
-Promises: reading never waits for Slack; acting is decided on facts not older than their time to live, within a
+Promises: reading waits for Slack only as long as our own workspace is unknown, because until then nobody but people
+listed by id can be told from strangers; it is learned from the check of the tokens at start, kept in the database, and
+asked again until Slack has confirmed it. Acting is decided on facts not older than their time to live, within a
 deadline, and is refused when they can't be had; a person listed by their own id needs no look-up. Every decision to
 act, yes or no, is an audit row.
 """
@@ -8,9 +10,10 @@ act, yes or no, is an audit row.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -20,8 +23,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.core.clock import Clock
 from bot.core.permissions import Admins, Decision, Home, Membership, Person, Standing, Verb, decide, needs_lookup
 from bot.slack.errors import error_word
-from storage import audit
-from storage.connection import Store
+from storage import audit, meta
+from storage.connection import Store, StoreError
 from storage.records import AuditEntry
 
 LOG = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ GROUP_TTL = timedelta(minutes=5)
 JUST_NOW = timedelta(seconds=5)
 ACCOUNT_TTL = timedelta(minutes=10)
 HOME_RETRY = timedelta(seconds=10)
+KEPT_HOME = "slack.home"
 LOOKUP_DEADLINE = 2.0
 """Seconds: a trigger lives for three."""
 
@@ -60,7 +64,9 @@ class Guard:
         self._deadline = deadline
         self.admins = admins
         self.home: Home | None = None
+        self.confirmed = False
         self._home_tried: datetime | None = None
+        self._home_lock = asyncio.Lock()
         self._groups: dict[str, _Known] = {}
         self._accounts: dict[str, _Known] = {}
         self._lock = asyncio.Lock()
@@ -70,6 +76,8 @@ class Guard:
 
         Never raises, never takes much longer than the look-up deadline.
         """
+        if self.home is None and verb is Verb.READ:
+            await self._home_in_time()
         fresh = fresh or verb is Verb.UNDO
         membership, standing = Membership.UNKNOWN, Standing.UNKNOWN
         if needs_lookup(verb, person, self.admins):
@@ -125,21 +133,37 @@ class Guard:
         )
         await self._store.write(lambda db: audit.append(db, entry))
 
+    async def recall(self) -> None:
+        """The workspace that Slack told of at an earlier start, until it tells again."""
+        kept = await self._store.read(lambda db: meta.get(db, KEPT_HOME))
+        if kept is not None and self.home is None:
+            self.home = Home(**json.loads(kept))
+
     async def learn_home(self) -> Home | None:
         """Our own workspace. Asked once it is needed, not again within ten seconds of a failure, kept for good."""
-        now = self._clock()
-        if self.home is not None or (self._home_tried is not None and abs(now - self._home_tried) < HOME_RETRY):
-            return self.home
-        self._home_tried = now
-        answer = await self._ask(self._client.auth_test)
-        if answer is not None and isinstance(answer.get("team_id"), str):
-            self.home = Home(
-                team_id=answer["team_id"],
-                enterprise_id=_text(answer, "enterprise_id"),
-                bot_user_id=_text(answer, "user_id"),
-                url=_text(answer, "url"),
-            )
+        async with self._home_lock:
+            now = self._clock()
+            tried = self._home_tried is not None and abs(now - self._home_tried) < HOME_RETRY
+            if not self.confirmed and not tried:
+                self._home_tried = now
+                await self.learn(await self._ask(self._client.auth_test))
         return self.home
+
+    async def learn(self, answer: Mapping[str, Any] | None) -> None:
+        """Take over what auth.test said of us, if it said anything; it is kept for the next start."""
+        if answer is None or not isinstance(answer.get("team_id"), str):
+            return
+        self.home = home = Home(
+            team_id=answer["team_id"],
+            enterprise_id=_text(answer, "enterprise_id"),
+            bot_user_id=_text(answer, "user_id"),
+            url=_text(answer, "url"),
+        )
+        self.confirmed = True
+        try:
+            await self._store.write(lambda db: meta.put(db, KEPT_HOME, json.dumps(asdict(home))))
+        except StoreError as error:
+            LOG.warning("our workspace can't be kept for the next start: %s", error)
 
     def workspace_url(self) -> str | None:
         """What Slack calls our address, once known."""

@@ -63,7 +63,7 @@ class Intake:
 
     def work(self, request: Request, what: str, job: Coroutine[Any, Any, None]) -> None:
         """Do it in the background; the person hears of every failure."""
-        if self.deps.guard.home is None:
+        if not self.deps.guard.confirmed:
             self.deps.tasks.spawn(self._learn_home(), "learning our workspace")
         if not self.deps.tasks.spawn(self._guarded(request, what, job), what):
             job.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from typing import Any
 
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack.errors import error_word
 
@@ -24,10 +26,13 @@ class TokenRefused(Exception):
     """Slack answered that a token is not valid. The text names the variable and says where to get a valid one."""
 
 
-async def check_tokens(client: AsyncWebClient, app_token: str) -> None:
-    """Ask Slack about both tokens. TokenRefused on a certain no; anything else (Slack down, busy) passes."""
-    bot, app = await asyncio.gather(
-        _refusal(client.auth_test()), _refusal(client.apps_connections_open(app_token=app_token))
+async def check_tokens(client: AsyncWebClient, app_token: str) -> Mapping[str, Any] | None:
+    """Ask Slack about both tokens. TokenRefused on a certain no; anything else (Slack down, busy) passes.
+
+    Returns what Slack says of us (auth.test), if it says it.
+    """
+    (answer, bot), (_, app) = await asyncio.gather(
+        _asked(client.auth_test()), _asked(client.apps_connections_open(app_token=app_token))
     )
     if bot:
         raise TokenRefused(f"SLACK_BOT_TOKEN: Slack answers {bot}; copy it again from your app → OAuth & Permissions")
@@ -35,16 +40,18 @@ async def check_tokens(client: AsyncWebClient, app_token: str) -> None:
         raise TokenRefused(
             f"SLACK_APP_TOKEN: Slack answers {app}; it must be an app-level token (xapp-…) with connections:write"
         )
+    return answer
 
 
-async def _refusal(call: Awaitable[object]) -> str | None:
-    """The word of a certain no, else None."""
+async def _asked(call: Awaitable[AsyncSlackResponse]) -> tuple[Mapping[str, Any] | None, str | None]:
+    """(what Slack answers, None), (None, the word of a certain no), or (None, None)."""
     try:
         async with asyncio.timeout(DEADLINE):
-            await call
+            data = (await call).data
+        return data if isinstance(data, Mapping) else None, None
     except SlackApiError as error:
         word = error_word(error)
-        return word if word in _REFUSALS else None
+        return None, word if word in _REFUSALS else None
     except Exception as error:
         LOG.warning("Slack can't be reached now (%s); it is tried again until it can", type(error).__name__)
-    return None
+    return None, None

@@ -74,12 +74,19 @@ def test_slack_is_asked_only_when_the_answer_depends_on_it(
 
 @pytest.mark.parametrize("membership", Membership)
 @pytest.mark.parametrize("standing", [Standing.MEMBER, Standing.UNKNOWN])
-@pytest.mark.parametrize("home", [HOME, ALONE, None])
+@pytest.mark.parametrize("home", [HOME, ALONE])
 @pytest.mark.parametrize("user", [LISTED, GROUPED, NOBODY])
 def test_everybody_of_the_workspace_reads_whatever_could_not_be_looked_up(
     user: str, home: Home | None, standing: Standing, membership: Membership
 ) -> None:
     assert decide(Verb.READ, person(user), admins=BOTH, home=home, membership=membership, standing=standing)
+
+
+@pytest.mark.parametrize(("user", "allowed"), [(LISTED, True), (GROUPED, False), (NOBODY, False)])
+def test_before_our_workspace_is_known_only_the_listed_read(user: str, allowed: bool) -> None:
+    decision = decide(Verb.READ, person(user), admins=BOTH, home=None)
+    assert decision.allowed is allowed
+    assert allowed or "which workspace is ours" in decision.reason
 
 
 @pytest.mark.parametrize("verb", Verb)

@@ -53,9 +53,51 @@ async def test_members_of_the_group_may_and_others_may_not(slack: Any, make: Cal
     assert await guard.may(Verb.READ, person(slack, READER))
 
 
-async def test_reading_asks_slack_for_nothing(slack: Any, make: Callable[..., Guard]) -> None:
-    assert await make().may(Verb.READ, person(slack))
-    assert list(slack.calls) == []
+async def test_reading_asks_slack_only_which_workspace_is_ours_and_only_once(
+    slack: Any, make: Callable[..., Guard]
+) -> None:
+    guard = make()
+    assert all(await asyncio.gather(*(guard.may(Verb.READ, person(slack, READER)) for _ in range(5))))
+    assert [call.method for call in slack.calls] == ["auth.test"]
+
+
+async def test_strangers_read_nothing_before_slack_said_which_workspace_is_ours(
+    slack: Any, make: Callable[..., Guard], clock: Clock
+) -> None:
+    stranger = Person(user_id="U0STRANGER", team_id="T0OTHER", request_team_id="T0OTHER")
+    slack.faults.hang("auth.test", times=1)
+    guard = make(ADMIN, deadline=0.1)
+    for who in (stranger, person(slack, READER)):
+        assert "which workspace is ours" in (await guard.may(Verb.READ, who)).reason
+    assert await guard.may(Verb.READ, person(slack))
+    clock.now += timedelta(seconds=11)
+    assert (await guard.may(Verb.READ, stranger)).reason == "You are not of this workspace."
+    assert await guard.may(Verb.READ, person(slack, READER))
+
+
+async def test_our_workspace_is_remembered_over_a_restart_until_slack_tells_it_anew(
+    slack: Any, make: Callable[..., Guard]
+) -> None:
+    first = make()
+    await first.recall()
+    assert first.home is None
+    await first.learn_home()
+    await slack.down()
+    second = make()
+    await second.recall()
+    assert (second.home, second.confirmed) == (first.home, False)
+    assert await second.may(Verb.READ, person(slack, READER))
+    assert not await second.may(Verb.READ, Person(user_id="U9", team_id="T0OTHER", request_team_id="T0OTHER"))
+    await second.learn({"team_id": "T0MOVED"})
+    assert second.home == Home(team_id="T0MOVED")
+    assert second.confirmed
+
+
+async def test_a_workspace_that_can_not_be_kept_is_known_all_the_same(make: Callable[..., Guard], store: Store) -> None:
+    guard = make()
+    await store.close()
+    await guard.learn({"team_id": "T1"})
+    assert guard.home == Home(team_id="T1")
 
 
 async def test_a_listed_person_needs_no_look_up_even_with_slack_down(slack: Any, make: Callable[..., Guard]) -> None:
@@ -125,7 +167,7 @@ async def test_a_failing_look_up_refuses_acting_with_an_explanation(
     decision = await guard.may(Verb.FIX, person(slack))
     assert not decision
     assert "nothing was done" in decision.reason
-    assert await guard.may(Verb.READ, person(slack))
+    assert (await guard.may(Verb.READ, person(slack))).allowed is (guard.home is not None)
 
 
 async def test_a_failure_is_not_remembered(slack: Any, make: Callable[..., Guard]) -> None:
