@@ -147,7 +147,8 @@ def sentence(view: IncidentView, about: Article) -> Mrkdwn:
         title_of(incident, about), prose(name_of(view), 100),
     )  # fmt: skip
     if incident.state is IncidentState.RESOLVED:
-        return mrkdwn("{}{}.", start, because(incident).capitalize())
+        left = mrkdwn(" {}.", _still(view)) if view.queue.total else Mrkdwn("")
+        return mrkdwn("{}{}.{}", start, because(incident).capitalize(), left)
     return mrkdwn("{}{}. {}", start, waiting(view), _next_step(view, about))
 
 
@@ -193,7 +194,17 @@ def _likely(view: IncidentView, about: Article) -> Mrkdwn:
     return mrkdwn("*Likely cause* {}", hint) if hint else Mrkdwn("")
 
 
+def _still(view: IncidentView) -> Mrkdwn:
+    return mrkdwn("Still in the queue: {}", waiting(view))
+
+
 def _what_to_do(view: IncidentView, about: Article) -> Mrkdwn:
+    if view.incident.state is IncidentState.FIXING:
+        return lines(Mrkdwn("*What to do*"), Mrkdwn("Nothing now: a fix is running, its steps are in the thread."))
+    if view.incident.state is IncidentState.VERIFYING:
+        due = view.action.verify_at if view.action else None
+        checked = mrkdwn("it is verified {}", when(due)) if due else Mrkdwn("it will be verified")
+        return lines(Mrkdwn("*What to do*"), mrkdwn("Nothing now: the fix is done, and {}.", checked))
     steps = [article(fix, 280) for fix in about.fixes[:3]]
     if is_partner(view.connector):
         steps = [_partner_step(view, about), *steps[:2]]
@@ -214,7 +225,7 @@ def _source_label(about: Article) -> str:
 def _resolved(view: IncidentView, about: Article, workspace: str) -> Message:
     incident = view.incident
     lasted = (incident.resolved_at or incident.updated_at) - incident.opened_at
-    left = waiting(view) if view.queue.total else Mrkdwn("")
+    left = _still(view) if view.queue.total else Mrkdwn("")
     return message(
         sentence(view, about),
         [
@@ -222,7 +233,7 @@ def _resolved(view: IncidentView, about: Article, workspace: str) -> Message:
             section(
                 lines(
                     whose(view),
-                    mrkdwn("{}, after {}", because(incident).capitalize(), span(lasted)),
+                    mrkdwn("{}. It was open for {}.", because(incident).capitalize(), span(lasted)),
                     left,
                 )
             ),

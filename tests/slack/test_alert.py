@@ -16,7 +16,7 @@ from bot.slack.alert import render_alert
 from bot.slack.blocks import Message
 from bot.slack.sample import sample_alert
 from knowledge.articles import articles
-from storage.records import ConnectorKind, IncidentState, QueueSummary, Severity
+from storage.records import Action, ActionState, ConnectorKind, IncidentState, QueueSummary, Severity
 
 ABOUT = articles().for_code("4.4.316")
 CAN = Capability
@@ -266,7 +266,7 @@ def test_nobody_is_told_when_it_began_twice(world: Any) -> None:
 @pytest.mark.parametrize(
     ("resolution", "said"),
     [
-        ("delivering", "Mail flows again, after 4 h"),
+        ("delivering", "Mail flows again. It was open for 4 h."),
         ("retired", "The connector was switched off"),
         ("removed", "The mail system no longer lists the connector"),
         ("drained", "Nothing waits with this code any more"),
@@ -337,3 +337,24 @@ def test_a_blind_monitor_says_what_to_check(world: Any, seen: str | None, words:
 
 def test_the_probes_evidence_says_from_where_it_was_seen(world: Any) -> None:
     assert "seen from the bot" in shown(render_alert(world.view(), ABOUT))
+
+
+@pytest.mark.parametrize("resolution", ["retired", "delivering"])
+def test_mail_that_still_waits_when_it_is_over_is_named(world: Any, resolution: str) -> None:
+    incident = world.incident(IncidentState.RESOLVED, resolution=resolution, resolved_at=world.now)
+    drawn = render_alert(world.view(incident=incident), ABOUT)
+    assert "Still in the queue: 42 messages wait" in shown(drawn)
+    assert "Still in the queue: 42 messages wait" in drawn.text
+
+
+def test_while_a_fix_is_at_work_nothing_else_is_asked_for(world: Any) -> None:
+    running = shown(render_alert(world.view(IncidentState.FIXING), ABOUT))
+    assert "*What to do*\nNothing now: a fix is running" in running
+    verifying = shown(render_alert(world.view(IncidentState.VERIFYING), ABOUT))
+    assert "Nothing now: the fix is done, and it will be verified." in verifying
+    action = Action(
+        id="a", incident_id=12, connector_id=7, state=ActionState.VERIFYING, offered_at=world.now,
+        expires_at=world.now, plan="{}", verify_at=world.now + timedelta(hours=1),
+    )  # fmt: skip
+    due = shown(render_alert(world.view(IncidentState.VERIFYING, action=action), ABOUT))
+    assert "it is verified <!date^" in due

@@ -166,11 +166,11 @@ async def test_it_survives_a_reopening(write: Write, path: Path) -> None:
 def test_no_write_is_forgotten_here() -> None:
     """Every public function that takes a database either is a known read or stands in the table."""
     reads = {
-        *("connectors.get", "connectors.by_key", "connectors.every", "connectors.find", "domains.every"),
+        *("connectors.get", "connectors.by_key", "connectors.every", "connectors.find", "connectors.newcomers"),
         *("domains.get", "recipients.known", "recipients.complete", "messages.summary", "messages.summaries"),
         *("messages.waiting", "messages.get_refs", "messages.left_since", "messages.ended_since"),
         *("messages.samples", "probes.recent", "probes.last_good", "probes.latest", "syncs.latest"),
-        *("syncs.last_success", "audit.recent", "meta.get"),
+        *("syncs.last_success", "audit.recent", "meta.get", "probes.recent_good", "domains.every"),
     }
     modules = (connectors, domains, recipients, messages, probes, syncs, inbox, audit, meta)
     public = {
