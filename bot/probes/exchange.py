@@ -8,6 +8,9 @@ soon as nobody checks signatures, it is DNSSEC that fails (bogus).
 from __future__ import annotations
 
 import asyncio
+import secrets
+import socket
+import struct
 from collections.abc import Sequence
 
 import dns.edns
@@ -16,8 +19,8 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
-from dns import asyncquery
 
 from bot.probes.reply import sanitise
 from knowledge.classify import Cause, Fault, Stage
@@ -25,6 +28,7 @@ from knowledge.classify import Cause, Fault, Stage
 Server = tuple[str, int]
 
 PAYLOAD = 1232
+LARGEST = 65535
 SECOND_LOOK = 1.0
 """Seconds that finding out why a server failed may take."""
 
@@ -35,7 +39,9 @@ _RCODES = {
     dns.rcode.REFUSED: Cause.DNS_REFUSED,
     dns.rcode.NOTAUTH: Cause.LAME,
 }
-_PLAIN = dns.flags.RD | dns.flags.AD
+_OPT = struct.pack("!BHHIH", 0, 41, PAYLOAD, 0, 0)
+"""The EDNS record of a question."""
+_PLAIN = int(dns.flags.RD | dns.flags.AD)
 """Recursion, and "tell me whether you validated it"."""
 
 
@@ -86,23 +92,66 @@ async def _exchange(
     name: dns.name.Name, kind: dns.rdatatype.RdataType, server: Server, seconds: float, flags: int = _PLAIN
 ) -> dns.message.QueryMessage:
     """Ask by UDP, by TCP if the answer was cut, without EDNS if the server can't do EDNS."""
-    query = dns.message.make_query(name, kind, use_edns=0, payload=PAYLOAD, flags=flags)
-    answer = await _transfer(query, server, seconds)
+    question = name.to_digestable() + struct.pack("!HH", kind, dns.rdataclass.IN)
+    answer = await _transfer(question, flags, server, seconds, edns=True)
     if answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP):
-        answer = await _transfer(dns.message.make_query(name, kind, use_edns=False, flags=flags), server, seconds)
+        answer = await _transfer(question, flags, server, seconds, edns=False)
     return answer
 
 
-async def _transfer(query: dns.message.QueryMessage, server: Server, seconds: float) -> dns.message.QueryMessage:
-    """One question, one answer. Raises Unresolved for garbage, TimeoutError or dns.exception.Timeout for silence."""
+async def _transfer(
+    question: bytes, flags: int, server: Server, seconds: float, *, edns: bool
+) -> dns.message.QueryMessage:
+    """One question, one answer. Raises Unresolved for garbage and closed ports; TimeoutError for silence."""
     where, port = server
+    head = struct.pack("!HHHHHH", secrets.randbelow(1 << 16), flags, 1, 0, 0, int(edns))
+    query = head + question + (_OPT if edns else b"")
     try:
-        answer, _ = await asyncquery.udp_with_fallback(query, where, seconds, port, ignore_unexpected=True)
-    except dns.exception.Timeout:
+        async with asyncio.timeout(seconds):
+            reply = _parsed(await _by_udp(query, where, port), query, question)
+            if reply.flags & dns.flags.TC:
+                reply = _parsed(await _by_tcp(query, where, port), query, question)
+            return reply
+    except TimeoutError:
         raise
+    except ConnectionRefusedError:
+        raise Unresolved(Cause.DNS_TIMEOUT, f"{where}: nobody answers at port {port}") from None
     except (dns.exception.DNSException, EOFError, OSError, ValueError, NotImplementedError) as error:
         raise Unresolved(Cause.DNS_ERROR, f"{where}: {_words(error)}") from None
-    assert isinstance(answer, dns.message.QueryMessage)
+
+
+async def _by_udp(query: bytes, where: str, port: int) -> bytes:
+    """The first datagram that comes back. The socket is connected, so only that server is heard."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET6 if ":" in where else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.setblocking(False)
+        asking.connect((where, port))
+        asking.send(query)
+        return await loop.sock_recv(asking, LARGEST)
+
+
+async def _by_tcp(query: bytes, where: str, port: int) -> bytes:
+    """The same question again, for an answer that was cut. A closed port is no silence here: the answer is lost."""
+    try:
+        reader, writer = await asyncio.open_connection(where, port)
+    except ConnectionRefusedError:
+        raise OSError(None, "the answer was cut, and TCP is refused") from None
+    try:
+        writer.write(struct.pack("!H", len(query)) + query)
+        (length,) = struct.unpack("!H", await reader.readexactly(2))
+        return await reader.readexactly(length)
+    finally:
+        writer.transport.abort()
+
+
+def _parsed(reply: bytes, query: bytes, question: bytes) -> dns.message.QueryMessage:
+    """The answer, if it is one to this question. Raises DNSException or ValueError."""
+    answer = dns.message.from_wire(reply, ignore_trailing=True)
+    echoed = reply[12 : 12 + len(question)].lower() == question.lower()
+    if reply[:2] != query[:2] or not answer.flags & dns.flags.QR or not (echoed or not answer.question):
+        raise ValueError("an answer to another question")
+    if not isinstance(answer, dns.message.QueryMessage):
+        raise ValueError("no answer to a question")
     return answer
 
 
@@ -110,6 +159,8 @@ def _words(error: BaseException) -> str:
     """What went wrong with an exchange, in few words."""
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
+    if isinstance(error, ValueError) and error.args:
+        return sanitise(str(error))
     return f"unusable answer ({type(error).__name__})"
 
 

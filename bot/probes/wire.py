@@ -8,6 +8,7 @@ data, end of file, errors and cuts all wake the one reader.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 SESSION_BYTES = 64 * 1024
 GOODBYE = 0.3
@@ -29,8 +30,7 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; it is replaced by `upgraded` when TLS starts."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Take what fits into the session's bound; cut the connection beyond it."""
