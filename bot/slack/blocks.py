@@ -6,11 +6,11 @@ A `Message` always has both parts: blocks to look at and a `text` sentence for n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bot.slack.text import Mrkdwn, Plain, fit, lines, of_object
+from bot.slack.text import Mrkdwn, Plain, code, fit, joined, lines, of_object
 
 Block = dict[str, Any]
 View = dict[str, Any]
@@ -99,6 +99,22 @@ def context(*parts: Mrkdwn | None) -> Block:
     return {"type": "context", "elements": [mrkdwn_object(part, MAX_FIELD) for part in parts if part][:10]}
 
 
+def table(rows: Sequence[Sequence[Plain]]) -> Block:
+    """A table whose first row is the header. Messages only, one in each; say the same in the message's text."""
+    cells = [[{"type": "raw_text", "text": cell.strip() or "–"} for cell in row] for row in rows]
+    return {"type": "table", "column_settings": [{"is_wrapped": True} for _ in rows[0]], "rows": cells}
+
+
+MAX_LEAF = 2900
+
+
+def preformatted(text: Plain) -> Block:
+    """Text to copy, as it stands."""
+    parts = [text[start : start + MAX_LEAF] for start in range(0, len(text), MAX_LEAF)]
+    leaves = [{"type": "text", "text": part} for part in parts]
+    return {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": leaves}]}
+
+
 def divider() -> Block:
     """A line between parts."""
     return {"type": "divider"}
@@ -171,12 +187,22 @@ def sections_only(full: Message) -> Message:
 def _as_section(block: Block) -> Block | None:
     if block["type"] == "actions":
         return block
+    return paragraph(block)
+
+
+def paragraph(block: Block) -> Block | None:
+    """Any block of ours that only shows text, as a paragraph."""
     text = lines(*_texts(block))
     return {"type": "section", "text": {"type": "mrkdwn", "text": fit(text, MAX_SECTION)}} if text else None
 
 
 def _texts(block: Block) -> list[Mrkdwn]:
-    """The texts of a header, section or context. They were made safe when the block was built."""
+    """The texts of a block. They were made safe when the block was built."""
+    if block["type"] == "table":
+        return [joined([of_object(cell) for cell in row]) for row in block["rows"]]
+    if block["type"] == "rich_text":
+        told = "".join(leaf["text"] for part in block["elements"] for leaf in part["elements"])
+        return [code(line, 300) for line in told.split("\n") if line.strip()]
     found = [block.get("text"), *block.get("fields", ()), *block.get("elements", ())]
     return [of_object(part) for part in found if isinstance(part, Mapping)]
 

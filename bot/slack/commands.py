@@ -16,12 +16,11 @@ from bot.services.views import connector_views, incident_view, status_view
 from bot.slack import replies
 from bot.slack.alert import DEFAULT_WORKSPACE
 from bot.slack.blocks import Message
-from bot.slack.explained import explain_reply, paste_reply
+from bot.slack.explaining import Explaining
 from bot.slack.fixing import Fixing
 from bot.slack.intake import Intake, Request
 from bot.slack.text import Mrkdwn, code, lines, mrkdwn, num
 from bot.slack.vocabulary import BY_NAME, Line, help_reply, parse, too_long, unescaped, unknown_word
-from knowledge.diagnose import explain
 from storage import connectors, incidents, messages
 from storage.records import Connector, Incident, ProbeRecord
 
@@ -49,8 +48,8 @@ class Call:
 class Commands:
     """Carries out what is typed."""
 
-    def __init__(self, intake: Intake, fixing: Fixing) -> None:
-        self._intake, self._deps, self._fixing = intake, intake.deps, fixing
+    def __init__(self, intake: Intake, fixing: Fixing, explaining: Explaining) -> None:
+        self._intake, self._deps, self._fixing, self._explaining = intake, intake.deps, fixing, explaining
         self._words: dict[str, Handler] = {
             "explain": self._explain,
             "probe": self._probe,
@@ -96,11 +95,10 @@ class Commands:
         await self._answer(call, help_reply())
 
     async def _explain(self, call: Call) -> None:
-        if not call.argument:
-            await self._private(call, paste_reply(Mrkdwn("What shall I explain?")))
-            return
-        said = await asyncio.to_thread(explain, call.argument)
-        await self._answer(call, explain_reply(said))
+        if call.argument:
+            await self._answer(call, await self._explaining.answer(call.argument))
+        else:
+            await self._explaining.ask(call.request, call.trigger_id, share=call.line.share)
 
     async def _status(self, call: Call) -> None:
         now = self._deps.clock()

@@ -22,12 +22,15 @@ from bot.slack.client import make_client
 from bot.slack.commands import Commands
 from bot.slack.deps import SlackDeps
 from bot.slack.errors import meaning
+from bot.slack.explain_modal import PASTE_CALLBACK
+from bot.slack.explaining import BUTTONS as EXPLAIN
+from bot.slack.explaining import Click, Explaining
 from bot.slack.fixing import Fixing
 from bot.slack.home import home_view
 from bot.slack.intake import Ack, Intake, Request, broken
 from bot.slack.interactions import Interactions
-from bot.slack.manifest import COMMAND
-from bot.slack.payload import Body, action_of, person_of, where_of
+from bot.slack.manifest import COMMAND, EXPLAIN_MESSAGE
+from bot.slack.payload import Body, action_of, person_of, trigger_of, view_of, where_of
 from bot.slack.plan_modal import CALLBACK
 from bot.slack.replies import PICK, note
 from bot.slack.text import Mrkdwn
@@ -65,6 +68,8 @@ def build_app(deps: SlackDeps) -> AsyncApp:
     app.command(COMMAND)(surface.on_command)
     app.action(ANY)(surface.on_action)
     app.view(CALLBACK)(surface.on_submit)
+    app.view(PASTE_CALLBACK)(surface.on_paste)
+    app.message_shortcut(EXPLAIN_MESSAGE)(surface.on_explain_message)
     app.event("app_home_opened")(surface.on_home)
     app.command(ANY)(_acknowledge)
     app.view(ANY)(_acknowledge)
@@ -96,27 +101,33 @@ class _Surface:
         self._deps = deps
         self._intake = Intake(deps)
         self._fixing = Fixing(self._intake)
-        self._commands = Commands(self._intake, self._fixing)
+        self._explaining = Explaining(self._intake)
+        self._commands = Commands(self._intake, self._fixing, self._explaining)
         self._interactions = Interactions(self._intake, self._commands, self._fixing)
 
     async def on_command(self, ack: Ack, body: Body) -> None:
         request = await self._intake.take(body)
         await ack()
         if request is not None:
-            text, trigger = str(body.get("text") or ""), str(body.get("trigger_id") or "")
-            self._intake.work(request, "a command", self._commands.run(request, text, trigger))
+            text = str(body.get("text") or "")
+            self._intake.work(request, "a command", self._commands.run(request, text, trigger_of(body)))
 
     async def on_action(self, ack: Ack, body: Body) -> None:
         action_id, value = action_of(body)
-        if action_id not in BUTTONS and not action_id.startswith(PICK):
+        if action_id not in BUTTONS and not action_id.startswith((PICK, EXPLAIN)):
             await ack()
             return
         request = await self._intake.take(body)
         await ack()
-        if request is not None:
-            trigger = str(body.get("trigger_id") or "")
+        if request is None:
+            return
+        trigger = trigger_of(body)
+        if action_id.startswith(EXPLAIN):
+            click = Click(request=request, action_id=action_id, value=value, trigger_id=trigger, view=view_of(body))
+            job = self._explaining.clicked(click)
+        else:
             job = self._interactions.clicked(request, action_id, value, trigger)
-            self._intake.work(request, f"a click on {action_id[:40]}", job)
+        self._intake.work(request, f"a click on {action_id[:40]}", job)
 
     async def on_submit(self, ack: Ack, body: Body, view: Body) -> None:
         request = await self._intake.take(body)
@@ -124,6 +135,20 @@ class _Surface:
             await ack()
         else:
             await self._fixing.submit(ack, request, view)
+
+    async def on_paste(self, ack: Ack, body: Body, view: Body) -> None:
+        request = await self._intake.take(body)
+        if request is None:
+            await ack()
+        else:
+            await self._explaining.submit(ack, request, view)
+
+    async def on_explain_message(self, ack: Ack, body: Body) -> None:
+        request = await self._intake.take(body)
+        await ack()
+        if request is not None:
+            job = self._explaining.read_message(request, body.get("message"), trigger_of(body))
+            self._intake.work(request, "a message to explain", job)
 
     async def on_home(self, body: Body, event: Body) -> None:
         if event.get("tab") != "home":

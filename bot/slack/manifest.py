@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 SCOPES = {
-    "commands": "receive /mfi",
+    "commands": "receive /mfi and what is chosen from a message's menu",
     "chat:write": "post and redraw alerts, answer people",
     "channels:history": "after an uncertain send, look whether the alert is there already (public channels)",
     "groups:history": "the same in private channels",
@@ -20,7 +20,8 @@ SCOPES = {
 
 EVENTS = ("app_home_opened",)
 COMMAND = "/mfi"
-USAGE = "help | explain <error> | status | queue | connectors | incident <id> | probe <connector> | ack <id> | fix <id>"
+EXPLAIN_MESSAGE = "mfi_explain_message"
+USAGE = "help | explain [error] | status | queue | connectors | incident <id> | probe <connector> | ack <id> | fix <id>"
 
 
 def bot_scopes() -> tuple[str, ...]:
@@ -44,6 +45,14 @@ def manifest() -> dict[str, Any]:
                 "messages_tab_read_only_enabled": True,
             },
             "bot_user": {"display_name": "mfi", "always_online": True},
+            "shortcuts": [
+                {
+                    "name": "Explain mail error",
+                    "type": "message",
+                    "callback_id": EXPLAIN_MESSAGE,
+                    "description": "What the delivery error in this message means and what to do",
+                }
+            ],
             "slash_commands": [
                 {
                     "command": COMMAND,

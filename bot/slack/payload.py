@@ -65,9 +65,19 @@ def chosen_of(view: Body, block: str) -> tuple[str, ...]:
     return ()
 
 
-def typed_of(view: Body, block: str) -> str:
+def typed_of(view: Body, block: str, limit: int = 1000) -> str:
     """The text typed into an input block."""
-    return next((_text(element, "value") or "" for element in _elements(view, block)), "")[:1000]
+    return next((_text(element, "value") or "" for element in _elements(view, block)), "")[:limit]
+
+
+def view_of(body: Body) -> str | None:
+    """The id of the dialog in which a button was pressed; None: it was pressed in a message."""
+    return _text(_object(body, "view"), "id")
+
+
+def trigger_of(body: Body) -> str:
+    """What lets us open a dialog, for three seconds."""
+    return _text(body, "trigger_id") or ""
 
 
 def _elements(view: Body, block: str) -> list[Mapping[str, Any]]:

@@ -82,6 +82,24 @@ def plain(foreign: object, limit: int = SHOWN) -> Plain:
     return Plain(text.replace("<", "‹").replace(">", "›").replace("@", "＠").replace("`", "'")[: limit + 24])
 
 
+def literal(foreign: object, limit: int = 4000) -> Plain:
+    """For text to copy, in a preformatted block, where Slack reads no markup: lines and known links stay whole."""
+    shown = "\n".join(_copied(line) for line in str(foreign)[: limit + 64].split("\n"))
+    return Plain(shown if len(shown) <= limit else shown[: limit - 1] + "…")
+
+
+def _copied(line: str) -> str:
+    """One line with its blanks; what could become a link is defanged unless it leads to a known host."""
+    inner = "".join(_seen(unicodedata.normalize("NFC", line.rstrip()[:1000])))
+    out: list[str] = []
+    done = 0
+    for found in _HTTPS.finditer(inner):
+        if found[1] in LINK_HOSTS:
+            out += [_defang(inner[done : found.start()]), found[0]]
+            done = found.end()
+    return "".join([*out, _defang(inner[done:])]).replace("`", "'")
+
+
 _INERT = str.maketrans({"*": "∗", "~": "∼", "`": "'", "@": "＠", "|": "¦"})
 
 

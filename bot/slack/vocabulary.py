@@ -24,8 +24,8 @@ class Word:
 WORDS = (
     Word(
         "explain",
-        "explain <code or pasted error>",
-        "What an error means, why, and the documented fix",
+        "explain [code or pasted error]",
+        "What an error means, why, who must act, and the fix; alone, it opens a window to paste into",
         "explain 450 4.4.316",
     ),
     Word("probe", "probe <connector|all>", "Test a connector's server now", "probe Contoso", Verb.PROBE),
@@ -109,7 +109,10 @@ def help_reply() -> Message:
         [
             section(help_lines()),
             section(lines(Mrkdwn("*For example*"), examples)),
-            context(Mrkdwn("🔒 only for people in MFI_ADMINS · `/mfi share …` shows the answer to the whole channel")),
+            context(
+                Mrkdwn("🔒 only for people in MFI_ADMINS · `/mfi share …` shows the answer to the whole channel"),
+                Mrkdwn("In the menu of any message: *Explain mail error*"),
+            ),
         ],
     )
 

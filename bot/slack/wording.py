@@ -21,13 +21,14 @@ SEVERITY_WORDS = {Severity.WARNING: "warning", Severity.CRITICAL: "critical"}
 KIND_WORDS = {ConnectorKind.ON_PREMISES: "on-premises", ConnectorKind.PARTNER: "partner"}
 
 OWNER_WORDS = {
-    "connector": "the connector's settings",
-    "on_premises": "your own server",
-    "dns": "the DNS host",
+    "connector": "whoever looks after the connector",
+    "on_premises": "your server, firewall or network team",
+    "dns": "the DNS host of the domain",
     "partner": "the partner",
     "sender": "the sender",
-    "microsoft": "Microsoft",
+    "microsoft": "Microsoft support",
 }
+"""Owner (as articles name it) → whom that means."""
 
 TLS_WORDS = {
     TlsSetting.NONE: "no TLS",

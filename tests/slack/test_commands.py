@@ -38,11 +38,10 @@ async def test_a_shared_answer_is_for_the_channel(live: Any) -> None:
     assert "Connection refused" in shown(live.slack.messages(CHANNEL))
 
 
-async def test_explain_without_a_text_says_what_to_paste(live: Any) -> None:
-    assert "For example: `/mfi explain" in shown(await live.command("explain", READER))
-    assert "no delivery error" in shown(
-        await live.command("explain what a lovely morning this is, dear colleagues", READER)
-    )
+async def test_explain_of_small_talk_says_what_to_paste(live: Any) -> None:
+    said = shown(await live.command("explain what a lovely morning this is, dear colleagues", READER))
+    assert "no delivery error" in said
+    assert "For example: `/mfi explain" in said
 
 
 @pytest.mark.parametrize("line", ["", "help", "HELP"])
