@@ -37,6 +37,11 @@ class EnhancedStatus:
         return f"{self.kind}.{self.subject}.{self.detail}"
 
     @property
+    def success(self) -> bool:
+        """Class 2: nothing is wrong."""
+        return self.kind == 2
+
+    @property
     def permanent(self) -> bool:
         """Class 5: the mail system has given up on the message."""
         return self.kind == 5

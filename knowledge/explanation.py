@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from knowledge.articles import Article, articles
-from knowledge.codes import OTHER, parse
+from knowledge.codes import OTHER, is_family, parse
 from knowledge.diagnosis import Confidence, Diagnosis
 from knowledge.errors import ErrorRow
 from knowledge.registry import describe, next_step, owners_of, title_of
@@ -54,10 +54,18 @@ class Explanation:
         return self.article.code != OTHER
 
     @property
+    def delivered(self) -> bool:
+        """Is this no error at all, but a report of success (2.x.x)?"""
+        status = parse(self.diagnosis.reported or self.diagnosis.code or "")
+        return status is not None and status.success
+
+    @property
     def title(self) -> str:
         """A headline: the article's, or what the code's structure says."""
         if not self.found:
             return "No error recognised"
+        if self.delivered:
+            return "Delivered"
         return self.article.title if self.known else title_of(self.diagnosis.code) or self.article.title
 
     @property
@@ -65,6 +73,10 @@ class Explanation:
         """What happened, in words."""
         if not self.found:
             return PASTE_INSTEAD
+        if self.delivered:
+            return (
+                "This is no error: the next server took the message. What became of it there, only that server knows."
+            )
         if self.known:
             return self.article.meaning
         return f"{describe(self.diagnosis.code)} {self.article.meaning}"
@@ -72,14 +84,14 @@ class Explanation:
     @property
     def owner(self) -> tuple[str, ...]:
         """Who can act, likeliest first."""
-        if not self.found:
+        if not self.found or self.delivered:
             return ()
         return self.article.owner if self.known else owners_of(self.diagnosis.code) or self.article.owner
 
     @property
     def causes(self) -> tuple[str, ...]:
         """Possible causes, likeliest first given the details; of the articles that those point to, else the own."""
-        if not self.found:
+        if not self.found or self.delivered:
             return ()
         signs = told(self.diagnosis)
         every = [pair for one in self._answering for pair in zip(one.causes, one.cause_tags, strict=False)]
@@ -88,7 +100,7 @@ class Explanation:
     @property
     def fixes(self) -> tuple[str, ...]:
         """What to do, in order: what the details point to, else the article's own."""
-        if not self.found:
+        if not self.found or self.delivered:
             return ()
         first = None if self.known else next_step(self.diagnosis.code)
         return (*((first,) if first else ()), *(fix for one in self._answering for fix in one.fixes))
@@ -96,7 +108,7 @@ class Explanation:
     @property
     def because(self) -> str | None:
         """The cause that the text itself names, in plain words."""
-        signs = told(self.diagnosis)
+        signs = () if self.delivered else told(self.diagnosis)
         return phrase(signs[0]) if signs else None
 
     @property
@@ -109,7 +121,16 @@ class Explanation:
             )
         if self.already_bounced:
             return "Yes: it was refused for good, so the sender has it back and must send it again after the fix."
-        return "Not yet: it waits in the queue and is tried again. Exchange Online gives up 24 hours after it came in."
+        if self.delivered:
+            return "No: it was delivered to the next server."
+        return f"Not yet: it waits in the queue and is tried again. {self._lifetime}"
+
+    @property
+    def _lifetime(self) -> str:
+        """When a mail system gives up; a code of the family that stands in the text is Exchange Online's own."""
+        if self.diagnosis.confidence is Confidence.EXACT and is_family(self.diagnosis.code):
+            return "Exchange Online gives up 24 hours after it came in."
+        return "How long depends on the mail system: Exchange Online 24 hours, Exchange Server 2 days, Postfix 5 days."
 
     @property
     def already_bounced(self) -> bool:
@@ -153,7 +174,7 @@ class Explanation:
     def _usual_reply(self) -> str | None:
         if not self.known or self.article.status != self.diagnosis.code:
             return None
-        return "550" if self.diagnosis.expired else self.article.reply
+        return "550" if self.already_bounced else self.article.reply
 
     @property
     def _answering(self) -> tuple[Article, ...]:

@@ -11,7 +11,10 @@ from knowledge.diagnosis import Diagnosis
 
 SIGNALS: dict[str, tuple[str, tuple[str, ...]]] = {
     "greylist": ("the receiver greylists unknown senders", ("greylist", "graylist", "grey-list")),
-    "relay": ("the server does not relay for this sender or domain", ("relay", "not local")),
+    "relay": (
+        "the server does not relay for this sender or domain",
+        ("relay access", "relaying", "to relay", "relay denied", "not relay", "relay not", "not local"),
+    ),
     "dbeb": ("the recipient isn't in the receiving organisation's directory", ("rejected: access denied",)),
     "no_user": (
         "the receiver does not know this recipient",

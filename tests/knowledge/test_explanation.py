@@ -173,3 +173,28 @@ def test_words_in_other_languages_are_understood_where_no_code_survived() -> Non
         ("el host no existe", "4.4.312"),
     ):
         assert explain(text).diagnosis.code == code, text
+
+
+def test_a_report_of_success_is_no_error_and_asks_nothing_of_anybody() -> None:
+    told = explain("to=<a@b.test>, relay=mx.b.test[192.0.2.1]:25, dsn=2.0.0, status=sent (250 2.0.0 OK)")
+    assert (told.title, told.delivered, told.because) == ("Delivered", True, None)
+    assert (told.owner, told.causes, told.fixes) == ((), (), ())
+    assert "no error" in told.meaning
+    assert told.bounced.startswith("No:")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("450 4.4.316 Connection refused", "Exchange Online gives up 24 hours"),
+        ("connect to mail.b.test[192.0.2.7]:25: Connection refused", "Postfix 5 days"),
+        ("451 4.7.1 greylisted, try again", "Postfix 5 days"),
+    ],
+)
+def test_when_it_bounces_depends_on_whose_words_they_are(text: str, says: str) -> None:
+    assert says in explain(text).bounced
+
+
+def test_what_was_refused_for_good_is_headed_by_a_final_reply() -> None:
+    text = "dsn=5.4.4, status=bounced (Host or domain name not found. Name service error for name=b.test type=AAAA)"
+    assert explain(text).document()["reply"] == "550"
