@@ -175,9 +175,9 @@ class Dialogue:
         """From plain text to TLS."""
         if not self._wire.open:
             raise Broken(Cause.CLOSED, "closed after STARTTLS was accepted")
-        limit = min(HANDSHAKE, self._found.deadline.remaining())
         try:
-            return await tls.start(self._wire, self._terms.context, self._terms.sni, limit)
+            async with self._found.deadline.within(HANDSHAKE):
+                return await self._wire.secure(self._terms.context, self._terms.sni)
         except (OSError, TimeoutError) as error:
             raise Broken(*tls.cause_of(error)) from None
 

@@ -7,13 +7,11 @@ impostor; every failure becomes a cause.
 from __future__ import annotations
 
 import _ssl
-import asyncio
 import ssl
 from collections.abc import Sequence
 from typing import Any
 
 from bot.probes.reply import sanitise
-from bot.probes.wire import Wire
 from knowledge.classify import Cause
 
 VERSION_REASONS = frozenset(
@@ -57,30 +55,6 @@ def make_context() -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-async def start(wire: Wire, context: ssl.SSLContext, name: str | None, seconds: float) -> ssl.SSLObject:
-    """Shake hands, offering `name` as SNI. Raises OSError (ssl.SSLError included) or TimeoutError."""
-    assert wire.transport is not None
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(seconds):
-            transport = await loop.start_tls(
-                wire.transport,
-                wire,
-                context,
-                server_hostname=name,
-                ssl_handshake_timeout=seconds + 60,
-                ssl_shutdown_timeout=1,
-            )
-    except BaseException:
-        wire.discard()
-        raise
-    assert transport is not None
-    wire.upgraded(transport)
-    found = transport.get_extra_info("ssl_object")
-    assert isinstance(found, ssl.SSLObject)
-    return found
 
 
 def chain_of(session: ssl.SSLObject) -> Sequence[bytes]:

@@ -1,22 +1,28 @@
-"""One TCP connection of a probe: bounded, never read ahead of need by more than one chunk.
+"""One TCP connection of a probe, in clear text and then perhaps under TLS: bounded, and read no further than needed.
 
 Promises: at most 64 KiB are taken from a peer in a session; after that the connection is cut. What is buffered is
 visible, so that text smuggled in behind a STARTTLS reply is seen before the handshake begins. Nobody is left waiting:
 data, end of file, errors and cuts all wake the one reader.
+
+TLS runs over memory buffers here instead of asyncio's own layer: that is cheaper, sends alerts to the peer, and never
+waits for a peer's farewell.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from typing import cast
 
 SESSION_BYTES = 64 * 1024
 GOODBYE = 0.3
-"""Seconds that a peer gets to finish closing before it is cut off."""
+"""Seconds that the last bytes get to leave before the connection is cut."""
+RECORD = 16 * 1024
 
 
 class Wire(asyncio.Protocol):
-    """The protocol of one connection; becomes the application side when TLS starts."""
+    """The protocol of one connection."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -27,9 +33,13 @@ class Wire(asyncio.Protocol):
         self._ended = False
         self._news = asyncio.Event()
         self._lost = asyncio.Event()
+        self._session: ssl.SSLObject | None = None
+        self._shaken = False
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport; it is replaced by `upgraded` when TLS starts."""
+        """Keep the transport."""
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -38,8 +48,12 @@ class Wire(asyncio.Protocol):
         if self._received > SESSION_BYTES:
             self.flooded = True
             self.abort()
-        else:
+        elif self._session is None:
             self._buffer += data
+        else:
+            self._incoming.write(data)
+            if self._shaken:
+                self._decrypt(self._session)
         self._news.set()
 
     def eof_received(self) -> None:
@@ -64,20 +78,58 @@ class Wire(asyncio.Protocol):
         """Can it still be written to?"""
         return self.transport is not None and not self._ended and not self.transport.is_closing()
 
-    def upgraded(self, transport: asyncio.Transport) -> None:
-        """TLS runs: from now on this transport is the one to use."""
-        self.transport = transport
+    async def secure(self, context: ssl.SSLContext, name: str | None) -> ssl.SSLObject:
+        """Shake hands, offering `name` as SNI. Raises OSError (ssl.SSLError included); how long is up to the caller."""
+        session = self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        while not self._shaken:
+            try:
+                session.do_handshake()
+                self._shaken = True
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                self._flush()
+            if not self._shaken:
+                await self._more()
+        self._decrypt(session)
+        return session
 
-    def discard(self) -> None:
-        """The handshake failed: cut the connection and forget it, nobody will report its end to us."""
-        self.abort()
-        self.transport = None
+    async def _more(self) -> None:
+        """Wait for the peer's part of the handshake. Raises OSError when there will be none."""
+        while not self._incoming.pending:
+            if self._ended or self.flooded:
+                raise self.error if isinstance(self.error, OSError) else ConnectionError("closed")
+            self._news.clear()
+            await self._news.wait()
+
+    def _decrypt(self, session: ssl.SSLObject) -> None:
+        """Turn all that has come into text."""
+        try:
+            while data := session.read(RECORD):
+                self._buffer += data
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except ssl.SSLError as error:
+            self.error = self.error or error
+            self._flush()
         self._ended = True
+
+    def _flush(self) -> None:
+        """Send what TLS wants to be sent."""
+        if self._outgoing.pending and self.transport is not None and not self.transport.is_closing():
+            self.transport.write(self._outgoing.read())
 
     def write(self, data: bytes) -> None:
         """Send; silently dropped when the peer is gone, the next read tells."""
-        if self.open and self.transport is not None:
+        if not self.open or self.transport is None:
+            return
+        if self._session is None:
             self.transport.write(data)
+        elif self._shaken:
+            with contextlib.suppress(ssl.SSLError):
+                self._session.write(data)
+            self._flush()
 
     def unread(self, data: bytes) -> None:
         """Put back what was read too much."""
@@ -98,9 +150,11 @@ class Wire(asyncio.Protocol):
             self.transport.abort()
 
     async def close(self, seconds: float) -> None:
-        """Close in peace within so many seconds (and never more than a moment), or cut if the peer won't play along."""
+        """Close in peace within so many seconds (and never more than a moment), or cut if bytes are stuck."""
         if self.transport is None:
             return
+        if self._session is not None and self._shaken and self.open:
+            self._say_goodbye(self._session)
         self.transport.close()
         try:
             async with asyncio.timeout(min(GOODBYE, seconds)):
@@ -108,6 +162,12 @@ class Wire(asyncio.Protocol):
         except TimeoutError:
             self.abort()
             await asyncio.sleep(0)
+
+    def _say_goodbye(self, session: ssl.SSLObject) -> None:
+        """Tell the peer that this is the end, without waiting for its answer."""
+        with contextlib.suppress(ssl.SSLError):
+            session.unwrap()
+        self._flush()
 
     def own_literal(self) -> str:
         """This end's address as SMTP writes it where a host has no name."""
