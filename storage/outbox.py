@@ -1,8 +1,9 @@
 """The duty to tell Slack, as rows.
 
 Promises: a row is written in the transaction of the fact that it tells, at most once per (incident, revision, channel,
-kind); strict order per channel is the order of `id`; a row is `sending` on disk before anything leaves, so an uncertain
-send is known after a crash; an undeliverable row is kept as `dead`, never deleted before retention.
+kind); what is to be posted keeps, in its channel, the order of `id`, and redraws are listed apart because they may
+wait; a row is `sending` on disk before anything leaves, so an uncertain send is known after a crash; an undeliverable
+row is kept as `dead`, never deleted before retention.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ _BY_ID = "SELECT * FROM outbox WHERE id = ?"
 _INSERT = """INSERT INTO outbox (uid, incident_id, event_id, revision, channel, kind, state, created_at, next_at)
     VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?) ON CONFLICT (incident_id, revision, channel, kind) DO NOTHING"""
 _HEADS = """SELECT * FROM outbox WHERE id IN
-    (SELECT min(id) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel) ORDER BY id"""
+    (SELECT min(o.id) FROM outbox AS o JOIN incidents AS i ON i.id = o.incident_id
+        WHERE o.state IN ('pending', 'sending') AND (o.kind <> 'root' OR i.ts IS NULL) GROUP BY o.channel)
+    ORDER BY id"""
+_REDRAWS = """SELECT * FROM
+    (SELECT o.*, row_number() OVER (PARTITION BY o.channel ORDER BY o.next_at, o.id) AS place
+        FROM outbox AS o JOIN incidents AS i ON i.id = o.incident_id
+        WHERE o.state IN ('pending', 'sending') AND o.kind = 'root' AND i.ts IS NOT NULL)
+    WHERE place = 1 ORDER BY id"""
 _ROOTS = """SELECT * FROM outbox WHERE incident_id = ? AND channel = ? AND kind = 'root' ORDER BY id"""
 _CLAIM = """UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempt_at = ?, next_at = ?
     WHERE id = ? AND state = 'pending'"""
@@ -39,10 +47,12 @@ _TOMBSTONE = """INSERT INTO outbox (uid, incident_id, event_id, revision, channe
 _COUNTS = "SELECT state, count(*) AS n FROM outbox GROUP BY state"
 _DEAD_ONES = "SELECT * FROM outbox WHERE state = 'dead' ORDER BY id DESC LIMIT ?"
 _LATE = """SELECT * FROM outbox WHERE id IN
-        (SELECT min(id) FROM outbox WHERE state IN ('pending', 'sending') GROUP BY channel)
-    AND created_at < ? AND error IS NOT NULL ORDER BY id LIMIT ?"""
+    (SELECT min(id) FROM outbox WHERE state IN ('pending', 'sending') AND error IS NOT NULL AND created_at < ?
+        GROUP BY channel)
+    ORDER BY id LIMIT ?"""
 _RECENT = "SELECT * FROM outbox ORDER BY id DESC LIMIT ?"
 _CLAMP = """UPDATE outbox SET next_at = ? WHERE state IN ('pending', 'sending') AND next_at > ?"""
+_LOOK_AT = "UPDATE outbox SET next_at = ? WHERE state = 'sending'"
 _REVIVE = """UPDATE outbox SET state = 'pending', next_at = ? WHERE id IN
     (SELECT max(o.id) FROM outbox AS o JOIN incidents AS i ON i.id = o.incident_id AND i.channel = o.channel
         WHERE o.kind = 'root' AND o.state = 'dead' AND i.state <> 'resolved' AND i.ts IS NULL GROUP BY o.incident_id)"""
@@ -70,8 +80,13 @@ def get(db: Database, item_id: int) -> OutboxItem | None:
 
 
 def heads(db: Database) -> list[OutboxItem]:
-    """The first unfinished row of each channel: nothing behind it may leave before it."""
+    """The first row of each channel that is to be posted: no post behind it may leave before it."""
     return [_item(row) for row in db.query(_HEADS)]
+
+
+def redraws(db: Database) -> list[OutboxItem]:
+    """The redraw of each channel that is due first. Those wait for nobody, and nobody for them."""
+    return [_item(row) for row in db.query(_REDRAWS)]
 
 
 def roots(db: Database, incident_id: int, channel: str) -> list[OutboxItem]:
@@ -133,7 +148,7 @@ def dead(db: Database, limit: int) -> list[OutboxItem]:
 
 
 def late(db: Database, before: datetime, limit: int) -> list[OutboxItem]:
-    """Rows that have failed since before then and hold back what follows them in their channel."""
+    """The first row of each channel that is older than that, was tried in vain and is still tried."""
     return [_item(row) for row in db.query(_LATE, (to_ms(before), limit))]
 
 
@@ -145,6 +160,11 @@ def recent(db: Database, limit: int) -> list[OutboxItem]:
 def clamp(db: Database, latest: datetime) -> int:
     """No unfinished row waits longer than until `latest`: the cure for a clock that jumped back. How many did."""
     return db.execute(_CLAMP, (to_ms(latest), to_ms(latest))).rowcount
+
+
+def look_at(db: Database, moment: datetime) -> int:
+    """Every uncertain row is looked up at this moment, whatever the clock said when it left. How many there are."""
+    return db.execute(_LOOK_AT, (to_ms(moment),)).rowcount
 
 
 def revive(db: Database, now: datetime) -> int:

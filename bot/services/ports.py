@@ -13,15 +13,22 @@ class DeliveryError(Exception):
     """A message did not reach Slack for certain. The text is one line for `/mfi status`.
 
     DeliveryError
-    ├── Permanent     Slack will never take it as it is (channel_not_found, not_in_channel, …)
+    ├── Permanent     Slack will never take this message (no_text, metadata_too_large, …)
+    ├── Closed        Slack takes nothing there until a person repairs it (invalid_auth, not_in_channel, …)
     ├── RetryLater    nothing was posted; try again after `seconds` (None: the caller's own back-off)
     ├── Ambiguous     sent, but the answer was lost: look before sending again
-    └── MessageGone   the message to redraw or reply to no longer exists: post a new one
+    ├── Puzzling      an answer that we don't know: try again for a while, then treat it as Permanent
+    ├── MessageGone   the message to redraw or reply to no longer exists: post a new one
+    └── Frozen        the message is there but can't be changed any more: leave it as it is
     """
 
 
 class Permanent(DeliveryError):
-    """Never as it is."""
+    """This message never. It says nothing about the next one."""
+
+
+class Closed(DeliveryError):
+    """The token or the whole channel is refused, which is never a message's fault: it waits, or goes elsewhere."""
 
 
 class RetryLater(DeliveryError):
@@ -37,8 +44,16 @@ class Ambiguous(DeliveryError):
     """Perhaps posted."""
 
 
+class Puzzling(DeliveryError):
+    """Not posted, for a reason that may pass or may not."""
+
+
 class MessageGone(DeliveryError):
     """Its target no longer exists."""
+
+
+class Frozen(DeliveryError):
+    """Its target stays as it is for ever."""
 
 
 class Poster(Protocol):
@@ -58,6 +73,8 @@ class Poster(Protocol):
     async def find(self, item: OutboxItem, view: IncidentView, since: datetime) -> str | None:
         """Look in the channel (or the thread) for a message of ours that carries item.uid, posted after `since`.
 
-        Returns its ts, or None if it certainly is not there. Raises DeliveryError when history can't be read.
+        Returns its ts, or None if it certainly is not there. Otherwise raises DeliveryError: Permanent when this
+        history may never be read, RetryLater when Slack was not asked, Puzzling when there is too much to look
+        through, and anything else when the look-up failed.
         """
         ...

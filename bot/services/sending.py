@@ -15,24 +15,31 @@ from storage.records import OutboxItem, OutboxKind, OutboxState
 _UNFINISHED = (OutboxState.PENDING, OutboxState.SENDING)
 
 
-def first_needed(db: Database, head: OutboxItem, now: datetime) -> OutboxItem | None:
-    """The row to handle for this head of a channel: itself, or the message of its incident if a reply lacks that.
+def first_needed(db: Database, head: OutboxItem, now: datetime, *, redraws: bool = True) -> OutboxItem | None:
+    """The row to handle for this head of a channel: itself, or its incident's own message, which comes before a reply.
 
+    A message that is there already is redrawn first only if that may happen now (`redraws`): a reply does not need it.
     None: nothing is left to do (it was settled meanwhile, or it can never be sent and is dead now).
     """
     item = outbox.get(db, head.id)
     if item is None or item.state not in _UNFINISHED:
         return None
     incident = incidents.get(db, item.incident_id)
-    if item.kind is OutboxKind.ROOT or incident is None or incident.ts is not None:
+    if item.kind is OutboxKind.ROOT or incident is None:
         return item
     roots = outbox.roots(db, item.incident_id, item.channel)
     waiting = next((root for root in roots if root.state in _UNFINISHED), None)
-    if waiting is not None:
-        return waiting
+    if incident.ts is not None:
+        first = waiting is not None and redraws and waiting.id < item.id and waiting.next_at <= now
+        return waiting if first else item
+    return waiting or _message_again(db, item, roots, now)
+
+
+def _message_again(db: Database, reply: OutboxItem, roots: list[OutboxItem], now: datetime) -> OutboxItem | None:
+    """The incident's message, to be posted once more because a reply needs it."""
     last = next((root for root in reversed(roots) if root.state is OutboxState.SENT), None)
     if last is None:
-        outbox.bury(db, item.id, "the incident's own message could not be posted")
+        outbox.bury(db, reply.id, "the incident's own message could not be posted")
         return None
     outbox.renew(db, last.id, now, None)
     return outbox.get(db, last.id)
@@ -68,12 +75,15 @@ async def transmit(poster: Poster, item: OutboxItem, view: IncidentView) -> str 
     return await poster.post(item, view)
 
 
-def delivered(db: Database, item: OutboxItem, view: IncidentView, ts: str | None, now: datetime) -> None:
-    """It is in Slack. An incident's own message is remembered, and redraws that it makes needless are settled."""
+def delivered(db: Database, item: OutboxItem, revision: int, ts: str | None, now: datetime) -> None:
+    """It is in Slack. An incident's own message is remembered, and the redraws that it makes needless are settled.
+
+    `revision`: what the message certainly shows. One that was found later shows no more than its own row promised.
+    """
     outbox.sent(db, item.id, now, ts)
     if item.kind is OutboxKind.ROOT:
         incidents.change(db, item.incident_id, ts=ts)
-        outbox.settle(db, item, view.incident.revision, now, ts)
+        outbox.settle(db, item, revision, now, ts)
 
 
 def start_anew(db: Database, item: OutboxItem, now: datetime, error: str) -> None:
@@ -82,11 +92,23 @@ def start_anew(db: Database, item: OutboxItem, now: datetime, error: str) -> Non
     outbox.renew(db, item.id, now, error)
 
 
+def has_elsewhere(item: OutboxItem, fallback: str | None) -> bool:
+    """Is there another channel that could take it?"""
+    return fallback is not None and fallback != item.channel
+
+
 def give_up(db: Database, item: OutboxItem, fallback: str | None, now: datetime, error: str) -> None:
-    """This channel will never take it: the whole incident goes on in the fallback channel, or the row is dead."""
-    if fallback is None or fallback == item.channel:
+    """This channel will never take it: the whole incident goes on in the fallback channel, or the row is dead.
+
+    There it needs its own message first, whatever is left of those that it owed here.
+    """
+    incident = incidents.get(db, item.incident_id)
+    if fallback is None or incident is None or not has_elsewhere(item, fallback):
         outbox.bury(db, item.id, error)
         return
     outbox.move(db, item, fallback, now)
     outbox.entomb(db, item, now, error)
     incidents.change(db, item.incident_id, channel=fallback, ts=None)
+    outbox.enqueue(
+        db, incident_id=incident.id, revision=incident.revision, channel=fallback, kind=OutboxKind.ROOT, now=now
+    )

@@ -1,8 +1,9 @@
 """What Slack's answers mean for a message that we owe.
 
 Promises: every failure of a call becomes exactly one DeliveryError (bot/services/ports.py). Only what certainly was
-not posted is RetryLater; where it may have been, the answer is Ambiguous; an error word that we don't know is retried,
-never dropped.
+not posted is RetryLater; where it may have been, the answer is Ambiguous; what is said about the token or a whole
+channel is Closed, which costs no message; an error word that we don't know is Puzzling: tried again, never dropped at
+once.
 """
 
 from __future__ import annotations
@@ -15,20 +16,44 @@ from typing import Any
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from bot.services.ports import Ambiguous, DeliveryError, MessageGone, Permanent, RetryLater
-
-PERMANENT = frozenset(
-    {"not_in_channel", "channel_not_found", "is_archived", "no_text", "invalid_auth", "not_authed", "token_revoked"}
-    | {"token_expired", "account_inactive", "missing_scope", "metadata_too_large", "no_permission", "ekm_access_denied"}
-    | {"not_allowed_token_type", "access_denied", "team_access_not_granted", "org_login_required", "user_not_found"}
-    | {"messages_tab_disabled", "cannot_reply_to_message", "invalid_metadata_format", "invalid_metadata_schema"}
+from bot.services.ports import (
+    Ambiguous,
+    Closed,
+    DeliveryError,
+    Frozen,
+    MessageGone,
+    Permanent,
+    Puzzling,
+    RetryLater,
 )
+
+TOKEN_REFUSED = frozenset(
+    {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "not_allowed_token_type"}
+)
+"""The token is not valid, whatever it is used for."""
+CLOSED = TOKEN_REFUSED | frozenset(
+    {"not_in_channel", "channel_not_found", "is_archived", "user_not_found", "messages_tab_disabled"}
+    | {"missing_scope", "access_denied", "no_permission", "ekm_access_denied", "team_access_not_granted"}
+    | {"team_not_found", "org_login_required", "two_factor_setup_required", "enterprise_is_restricted"}
+    | {"accesslimited", "invalid_token", "method_not_supported_for_channel_type"}
+)
+"""About the token, the app or the whole channel, never about one message: a person can put it right."""
+CLOSED_FAMILIES = ("restricted_action", "token_")
+PERMANENT = frozenset(
+    {"no_text", "metadata_too_large", "invalid_metadata_format", "invalid_metadata_schema"}
+    | {"metadata_must_be_sent_from_app", "cannot_reply_to_message"}
+    | {"restricted_action_non_threadable_channel", "restricted_action_thread_locked"}
+)
+"""About this one message."""
 REFUSED_LOOK = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "invalid_attachments"}
     | {"too_many_attachments", "invalid_arguments", "invalid_array_arg", "invalid_arg_name"}
 )
 """Slack dislikes how it looks: a plainer form of the same message may pass."""
-GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "thread_not_found"})
+GONE = frozenset({"message_not_found", "cant_update_message", "is_inactive", "thread_not_found"})
+FROZEN = frozenset({"edit_window_closed"})
+PASSING = frozenset({"service_unavailable", "request_timeout", "team_added_to_org"})
+"""Slack says that it could not do it now."""
 PERHAPS_DONE = frozenset({"internal_error", "fatal_error"})
 LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
 LONG_PAUSE = {"message_limit_exceeded": 60.0}
@@ -74,11 +99,17 @@ def _api(error: SlackApiError, *, repeatable: bool) -> DeliveryError | LookRefus
         return LookRefused(word)
     if word in GONE:
         return MessageGone(f"Slack no longer has the message ({word})")
-    if word in PERMANENT or word.startswith("restricted_action"):
-        return Permanent(f"Slack refuses: {word}" + (f" ({HINTS[word]})" if word in HINTS else ""))
+    if word in FROZEN:
+        return Frozen(f"Slack lets nobody change the message any more ({word})")
+    if word in PERMANENT:
+        return Permanent(f"Slack refuses: {word}")
+    if word in CLOSED or word.startswith(CLOSED_FAMILIES):
+        return Closed(f"Slack refuses: {word}" + (f" ({HINTS[word]})" if word in HINTS else ""))
     if word in PERHAPS_DONE or not word:
         return _perhaps(f"Slack answered {word or f'HTTP {status} without a word'}", repeatable=repeatable)
-    return RetryLater(f"Slack answered {word[:60]}")
+    if word in PASSING:
+        return RetryLater(f"Slack answered {word}")
+    return Puzzling(f"Slack answered {word[:60]}")
 
 
 def _perhaps(reason: str, *, repeatable: bool) -> DeliveryError:

@@ -11,15 +11,11 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.slack.errors import error_word
+from bot.slack.errors import TOKEN_REFUSED, error_word
 
 LOG = logging.getLogger(__name__)
 
 DEADLINE = 5.0
-
-_REFUSALS = frozenset(
-    {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "not_allowed_token_type"}
-)
 
 
 class TokenRefused(Exception):
@@ -51,7 +47,7 @@ async def _asked(call: Awaitable[AsyncSlackResponse]) -> tuple[Mapping[str, Any]
         return data if isinstance(data, Mapping) else None, None
     except SlackApiError as error:
         word = error_word(error)
-        return None, word if word in _REFUSALS else None
+        return None, word if word in TOKEN_REFUSED else None
     except Exception as error:
         LOG.warning("Slack can't be reached now (%s); it is tried again until it can", type(error).__name__)
     return None, None

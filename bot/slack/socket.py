@@ -27,15 +27,14 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.services.ports import RetryLater
-from bot.slack.errors import error_word, meaning
+from bot.slack.errors import TOKEN_REFUSED, error_word, meaning
 from bot.slack.tasks import Tasks
 
 LOG = logging.getLogger(__name__)
 DICE = random.SystemRandom()
 
-HOPELESS = frozenset(
-    {"invalid_auth", "not_authed", "not_allowed_token_type", "account_inactive", "token_revoked", "token_expired"}
-    | {"missing_scope", "forbidden_team", "link_disabled", "access_denied", "no_permission", "app_not_found"}
+HOPELESS = TOKEN_REFUSED | frozenset(
+    {"missing_scope", "forbidden_team", "link_disabled", "access_denied", "no_permission", "app_not_found"}
 )
 """Nothing but a person can repair these."""
 

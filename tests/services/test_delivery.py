@@ -14,8 +14,9 @@ import pytest
 
 from bot.core.events import EventKind
 from bot.core.views import IncidentView
-from bot.services.delivery import POISON_AFTER, Delivery
-from bot.services.ports import Ambiguous, MessageGone, Permanent, RetryLater
+from bot.services.delivery import Delivery
+from bot.services.outcomes import LOOKS, POISON_AFTER
+from bot.services.ports import Ambiguous, Closed, Frozen, MessageGone, Permanent, Puzzling, RetryLater
 from bot.services.timeline import record_event
 from storage import incidents, outbox
 from storage.connection import Store
@@ -37,6 +38,7 @@ class Slack:
         self.times: list[tuple[str, datetime]] = []
         self.uids: dict[str, str] = {}
         self.gone: set[str] = set()
+        self.looked_since: list[datetime] = []
 
     def _request(self, item: OutboxItem) -> Exception | None:
         self.times.append((item.channel, self.clock()))
@@ -71,6 +73,7 @@ class Slack:
         self.redraws.append((item.incident_id, view.incident.revision))
 
     async def find(self, item: OutboxItem, view: IncidentView, since: datetime) -> str | None:
+        self.looked_since.append(since)
         if self.readable is not None:
             raise self.readable
         return self.uids.get(item.uid)
@@ -295,6 +298,112 @@ async def test_where_history_may_not_be_read_it_is_sent_again(
     assert slack.posts == [("C1", "#1 root")]
 
 
+async def test_what_is_found_after_all_shows_the_past_and_is_redrawn(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
+) -> None:
+    incident = await opened(store, contoso, clock)
+    slack.failures, slack.accepts = [Ambiguous("timeout")], True
+    await delivery.step()
+    slack.accepts = False
+    await happens(store, incident, EventKind.RESOLVED, clock, state=IncidentState.RESOLVED)
+    await drain(delivery, clock, seconds=30)
+    assert slack.posts == [("C1", "#1 root"), ("C1", "#1 resolved")]
+    assert slack.redraws == [(1, 2)]
+
+
+async def test_every_attempt_of_a_row_is_looked_for_not_only_the_last(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
+) -> None:
+    begun = clock()
+    await opened(store, contoso, clock)
+    slack.failures = [RetryLater("down")] * 100 + [Ambiguous("timeout")]
+    await drain(delivery, clock, seconds=900)
+    assert slack.looked_since == [begun - timedelta(minutes=1)]
+
+
+async def test_a_history_with_too_much_in_it_is_given_up_after_some_looks(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
+) -> None:
+    await opened(store, contoso, clock)
+    await opened(store, contoso, clock, code="4.4.315")
+    slack.failures, slack.readable = [Ambiguous("timeout")], Puzzling("too much to look through")
+    await drain(delivery, clock, seconds=60)
+    assert len(slack.looked_since) == LOOKS
+    assert slack.posts == [("C1", "#1 root"), ("C1", "#2 root")]
+
+
+async def test_a_history_that_always_fails_does_not_block_its_channel_for_ever(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
+) -> None:
+    await opened(store, contoso, clock)
+    slack.failures, slack.readable = [Ambiguous("timeout")], Ambiguous("Slack answered HTTP 500")
+    await drain(delivery, clock, seconds=3600, step=5)
+    assert len(slack.looked_since) == POISON_AFTER
+    assert slack.posts == [("C1", "#1 root")]
+
+
+@pytest.mark.parametrize("error", [RetryLater("Slack can't be reached"), Closed("invalid_auth")])
+async def test_a_slack_that_is_away_is_waited_for_however_long_before_anything_is_doubled(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, error: Exception
+) -> None:
+    delivery = make(store, slack, clock)
+    await opened(store, contoso, clock)
+    slack.failures, slack.accepts, slack.readable = [Ambiguous("timeout")], True, error
+    await drain(delivery, clock, seconds=7200, step=5)
+    slack.readable = None
+    await drain(delivery, clock, seconds=400, step=5)
+    assert slack.posts == [("C1", "#1 root")]
+
+
+async def test_rows_listed_before_an_outcome_was_noted_are_not_looked_up_too_early(
+    store: Store, contoso: Connector, clock: Any, slack: Slack
+) -> None:
+    class Late:
+        """Its first list of what is due comes from before the request."""
+
+        stale: list[OutboxItem] | None = None
+
+        async def read(self, work: Any) -> Any:
+            found = await store.read(work)
+            if work is outbox.heads and self.stale is None:
+                self.stale = found
+            return self.stale if work is outbox.heads else found
+
+        write = staticmethod(store.write)
+
+    await opened(store, contoso, clock)
+    slack.failures, slack.accepts = [Ambiguous("timeout")], True
+    delivery = make(Late(), slack, clock)
+    await delivery.step()
+    await delivery.step()
+    assert slack.looked_since == []
+    clock.advance(seconds=10)
+    await delivery.step()
+    assert len(slack.looked_since) == 1
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_the_clock_set_anew_does_not_shorten_the_settling_time(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, hours: int
+) -> None:
+    ticking = [0.0]
+    delivery = Delivery(store, slack, clock, monotonic=lambda: ticking[0], jitter=lambda: 1.0)
+    await opened(store, contoso, clock)
+    slack.failures, slack.accepts = [Ambiguous("timeout")], True
+    await delivery.step()
+    clock.advance(hours=hours)
+    await delivery.step()
+    await delivery.clock_jumped()
+    ticking[0] = 9.0
+    clock.advance(seconds=9)
+    await delivery.step()
+    assert slack.looked_since == []
+    ticking[0] = 11.0
+    clock.advance(seconds=2)
+    await delivery.step()
+    assert len(slack.looked_since) == 1
+
+
 async def test_a_doubtful_redraw_is_simply_repeated(
     store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
 ) -> None:
@@ -349,6 +458,99 @@ async def test_a_channel_that_refuses_for_good_leaves_a_dead_row_and_the_next_in
     await opened(store, contoso, clock, code="4.4.315")
     await drain(delivery, clock, seconds=5)
     assert slack.posts == [("C1", "#2 root")]
+
+
+@pytest.mark.parametrize("fallback", [None, "C1"])
+async def test_a_token_refused_for_hours_buries_nothing(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, fallback: str | None
+) -> None:
+    delivery = make(store, slack, clock, fallback_channel=fallback)
+    one = await opened(store, contoso, clock)
+    two = await opened(store, contoso, clock, code="4.4.315")
+    await drain(delivery, clock, seconds=5)
+    slack.failures = [Closed("Slack refuses: invalid_auth")] * 1000
+    await happens(store, one, EventKind.ESCALATED, clock)
+    await happens(store, two, EventKind.RESOLVED, clock, state=IncidentState.RESOLVED)
+    slack.times.clear()
+    await drain(delivery, clock, seconds=7200, step=5)
+    assert await rows(store, OutboxState.DEAD) == []
+    late = await store.read(lambda db: outbox.late(db, clock(), 9))
+    assert late[0].error == "Slack refuses: invalid_auth"
+    assert len(slack.times) < 2 * 7200 / 120, "it is not hammered"
+    slack.failures.clear()
+    await drain(delivery, clock, seconds=400)
+    assert slack.posts[2:] == [("C1", "#1 escalated"), ("C1", "#2 resolved")]
+    assert {incident for incident, _ in slack.redraws} == {1, 2}
+    assert {item.state for item in await rows(store)} == {OutboxState.SENT}
+
+
+async def test_a_refused_token_is_tried_again_within_one_to_five_minutes(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
+) -> None:
+    await opened(store, contoso, clock)
+    slack.failures = [Closed("invalid_auth")] * 6
+    await drain(delivery, clock, seconds=1800)
+    gaps = [(b - a).total_seconds() for (_, a), (_, b) in itertools.pairwise(slack.times)]
+    assert gaps == [120, 240, 300, 300, 300, 300]
+
+
+async def test_a_channel_that_takes_no_posts_is_still_redrawn(store: Store, contoso: Connector, clock: Any) -> None:
+    class ReadOnly(Slack):
+        async def post(self, item: OutboxItem, view: IncidentView) -> str:
+            if item.kind is not OutboxKind.ROOT:
+                raise Closed("restricted_action")
+            return await super().post(item, view)
+
+    slack = ReadOnly(clock)
+    delivery = make(store, slack, clock)
+    incident = await opened(store, contoso, clock)
+    await drain(delivery, clock, seconds=3)
+    await happens(store, incident, EventKind.ESCALATED, clock)
+    await drain(delivery, clock, seconds=3)
+    await happens(store, incident, EventKind.EVIDENCE, clock)
+    await drain(delivery, clock, seconds=3)
+    assert slack.redraws == [(1, 2), (1, 3)]
+
+
+async def test_a_reply_refused_where_redraws_pass_goes_on_in_the_fallback_channel_with_its_message(
+    store: Store, contoso: Connector, clock: Any
+) -> None:
+    class NoPosts(Slack):
+        closed = False
+
+        async def post(self, item: OutboxItem, view: IncidentView) -> str:
+            if self.closed and item.channel == "C1":
+                raise Closed("restricted_action")
+            return await super().post(item, view)
+
+    slack = NoPosts(clock)
+    delivery = make(store, slack, clock, fallback_channel="CDEFAULT")
+    incident = await opened(store, contoso, clock)
+    await drain(delivery, clock, seconds=3)
+    slack.closed = True
+    await happens(store, incident, EventKind.ESCALATED, clock)
+    await drain(delivery, clock, seconds=30)
+    assert slack.posts[1:] == [("CDEFAULT", "#1 root"), ("CDEFAULT", "#1 escalated")]
+    assert (await the(store, incident)).channel == "CDEFAULT"
+
+
+async def test_a_message_that_can_not_be_edited_any_more_stays_and_the_thread_goes_on(
+    store: Store, contoso: Connector, clock: Any
+) -> None:
+    class EditsClosed(Slack):
+        async def redraw(self, item: OutboxItem, view: IncidentView) -> None:
+            raise Frozen("edit_window_closed")
+
+    slack = EditsClosed(clock)
+    delivery = make(store, slack, clock)
+    incident = await opened(store, contoso, clock)
+    for _ in range(24):
+        await happens(store, incident, EventKind.EVIDENCE, clock)
+        await drain(delivery, clock, seconds=5)
+    await happens(store, incident, EventKind.RESOLVED, clock)
+    await drain(delivery, clock, seconds=5)
+    assert slack.posts == [("C1", "#1 root"), ("C1", "#1 resolved")]
+    assert {item.state for item in await rows(store)} == {OutboxState.SENT}
 
 
 async def test_a_refused_incident_goes_on_in_the_fallback_channel(
@@ -510,6 +712,87 @@ async def test_a_poisonous_row_dies_in_the_end_so_that_the_channel_goes_on(
     (dead,) = await rows(store, OutboxState.DEAD)
     assert dead.error == "gave up: can't render"
     assert slack.posts == [("C1", "#2 root")]
+
+
+@pytest.mark.parametrize("fallback", [None, "CDEFAULT"])
+async def test_a_word_that_nobody_knows_holds_its_channel_for_minutes_only(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, fallback: str | None
+) -> None:
+    delivery = make(store, slack, clock, fallback_channel=fallback)
+    await opened(store, contoso, clock)
+    await opened(store, contoso, clock, code="4.4.315")
+    slack.failures = [Puzzling("Slack answered under_the_weather")] * POISON_AFTER
+    await drain(delivery, clock, seconds=1800)
+    times = [at for channel, at in slack.times if channel == "C1"]
+    gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(times)]
+    assert gaps[:-1] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    (dead,) = await rows(store, OutboxState.DEAD)
+    assert dead.error == "gave up: Slack answered under_the_weather"
+    assert sorted(slack.posts) == [("C1", "#2 root")] + ([("CDEFAULT", "#1 root")] if fallback else [])
+
+
+async def test_an_outage_before_an_unknown_word_does_not_use_up_its_tries(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
+) -> None:
+    await opened(store, contoso, clock)
+    slack.failures = [*[RetryLater("down")] * 100, Puzzling("maintenance"), Puzzling("maintenance")]
+    await drain(delivery, clock, seconds=900)
+    assert slack.posts == [("C1", "#1 root")]
+
+
+async def test_a_new_alert_does_not_wait_for_the_redraws_of_others(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
+) -> None:
+    many = [await opened(store, contoso, clock, code=f"4.9.{n}") for n in range(30)]
+    await drain(delivery, clock, seconds=31)
+    for one in many:
+        await happens(store, one, EventKind.EVIDENCE, clock)
+    slack.failures = [None, RetryLater("429", 60.0)]
+    await delivery.step()
+    clock.advance(seconds=1)
+    await delivery.step()
+    new = await opened(store, contoso, clock, code="4.4.316")
+    clock.advance(seconds=1)
+    await delivery.step()
+    assert slack.posts[-1] == ("C1", f"#{new.id} root")
+    assert len(slack.redraws) == 1
+    await drain(delivery, clock, seconds=100)
+    assert sorted(incident for incident, _ in slack.redraws) == [one.id for one in many]
+
+
+async def test_a_reply_waits_for_the_redraw_of_its_own_incident_unless_redraws_are_limited(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
+) -> None:
+    incident = await opened(store, contoso, clock)
+    await drain(delivery, clock, seconds=3)
+    await happens(store, incident, EventKind.ESCALATED, clock)
+    await delivery.step()
+    assert (len(slack.posts), slack.redraws) == (1, [(1, 2)])
+    await drain(delivery, clock, seconds=3)
+    slack.failures = [RetryLater("429", 60.0)]
+    await happens(store, incident, EventKind.ACKNOWLEDGED, clock)
+    await drain(delivery, clock, seconds=3)
+    assert (slack.posts[-1], slack.redraws) == (("C1", "#1 acknowledged"), [(1, 2)])
+    await drain(delivery, clock, seconds=60)
+    assert slack.redraws == [(1, 2), (1, 3)]
+
+
+async def test_a_message_that_a_reply_needs_is_not_posted_before_it_is_due(
+    store: Store, contoso: Connector, clock: Any, slack: Slack, delivery: Delivery
+) -> None:
+    incident = await opened(store, contoso, clock)
+    await happens(store, incident, EventKind.ACKNOWLEDGED, clock)
+    await delivery.step()
+    slack.gone.add("1.0")
+    clock.advance(seconds=2)
+    await delivery.step()
+    await happens(store, incident, EventKind.EVIDENCE, clock)
+    slack.times.clear()
+    slack.failures = [RetryLater("down")] * 4
+    begun = clock()
+    await drain(delivery, clock, seconds=20, step=0.25)
+    assert [(at - begun).total_seconds() for _, at in slack.times] == [1.0, 2.0, 3.0, 5.0, 9.0, 10.0]
+    assert slack.posts[1:] == [("C1", "#1 root"), ("C1", "#1 acknowledged")]
 
 
 async def test_slack_being_down_never_kills_a_row(

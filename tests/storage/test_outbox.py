@@ -72,6 +72,25 @@ async def test_the_head_of_a_channel_is_its_oldest_unfinished_row(store: Store, 
     assert [i.revision for i in await store.read(outbox.heads)] == [2, 2]
 
 
+async def test_redraws_are_listed_apart_and_the_one_that_is_due_first_comes_first(
+    store: Store, two: None, now: datetime
+) -> None:
+    await owe(store, now, (1, 1, "C1", ROOT), (2, 1, "C1", ROOT), (1, 2, "C1", REPLY), (2, 2, "C2", ROOT))
+    for incident_id in (1, 2):
+        await store.write(lambda db, i=incident_id: incidents.change(db, i, ts="1.0"))
+    assert [i.id for i in await store.read(outbox.heads)] == [3]
+    assert [i.id for i in await store.read(outbox.redraws)] == [1, 4]
+    await store.write(lambda db: outbox.postpone(db, 1, now + MINUTE, "no"))
+    assert [i.id for i in await store.read(outbox.redraws)] == [2, 4]
+
+
+async def test_what_is_uncertain_is_looked_up_when_told(store: Store, two: None, now: datetime) -> None:
+    await owe(store, now, (1, 1, "C1", ROOT), (2, 1, "C2", ROOT))
+    await store.write(lambda db: outbox.claim(db, 1, now, now))
+    assert await store.write(lambda db: outbox.look_at(db, now + MINUTE)) == 1
+    assert [(await row(store, n)).next_at for n in (1, 2)] == [now + MINUTE, now]
+
+
 async def test_a_row_is_claimed_once(store: Store, two: None, now: datetime) -> None:
     await owe(store, now, (1, 1, "C1", ROOT))
     assert await store.write(lambda db: outbox.claim(db, 1, now, now + MINUTE))
