@@ -21,10 +21,11 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.core.blockkit import problems
 from bot.core.views import IncidentView
-from bot.services.ports import Ambiguous, DeliveryError, MessageGone, Permanent, RetryLater
+from bot.services.ports import Ambiguous, Closed, DeliveryError, MessageGone, Permanent, Puzzling, RetryLater
 from bot.slack.alert import DEFAULT_WORKSPACE, render_alert
 from bot.slack.blocks import Message, sections_only, text_only
-from bot.slack.errors import REFUSED_LOOK, LookRefused, error_word, meaning
+from bot.slack.errors import REFUSED_LOOK, TOKEN_REFUSED, LookRefused, error_word, meaning
+from bot.slack.slack_time import SlackTime
 from bot.slack.thread import render_event
 from knowledge.articles import Articles
 from storage.records import OutboxItem, OutboxKind
@@ -38,8 +39,8 @@ TIMEOUT = 15
 ANSWER_TIMEOUT = 10
 EVENT_TYPE = "mfi_alert"
 PAGE, PAGES = 200, 10
-SKEW = timedelta(seconds=60)
-"""How far Slack's clock may be behind ours when we look for what we sent."""
+LINGER = timedelta(minutes=10)
+"""A request that we gave up may still be carried out so much later; after that it is not looked for."""
 
 
 def make_client(token: str | None, api_url: str, timeout: int = TIMEOUT) -> AsyncWebClient:
@@ -51,11 +52,16 @@ class SlackPoster:
     """bot.services.ports.Poster on a real Slack."""
 
     def __init__(
-        self, client: AsyncWebClient, articles: Articles, workspace: Callable[[], str | None] = lambda: None
+        self,
+        client: AsyncWebClient,
+        articles: Articles,
+        workspace: Callable[[], str | None] = lambda: None,
+        slack_time: SlackTime | None = None,
     ) -> None:
         self._client = client
         self._articles = articles
         self._workspace = workspace
+        self._slack_time = slack_time or SlackTime()
 
     async def post(self, item: OutboxItem, view: IncidentView) -> str:
         """Post the root, or the reply that tells item.event_id. Returns its ts."""
@@ -81,16 +87,15 @@ class SlackPoster:
             LOG.warning("outbox item %s would redraw a message that was never posted", item.id)
             raise MessageGone("the incident's message was never posted")
         where = {"channel": view.incident.channel, "ts": view.incident.ts}
-        try:
-            await self._send(self._alert(view), where, self._client.chat_update, repeatable=True)
-        except Permanent as error:
-            if "channel_not_found" in str(error):
-                raise MessageGone(str(error)) from error
-            raise
+        await self._send(self._alert(view), where, self._client.chat_update, repeatable=True)
 
     async def find(self, item: OutboxItem, view: IncidentView, since: datetime) -> str | None:
-        """Look for our message that carries item.uid, posted after `since`. None: it certainly is not there."""
+        """Look for our message that carries item.uid, posted after `since`. None: it certainly is not there.
+
+        What people wrote after the last attempt is not looked through, so a busy channel makes it no longer.
+        """
         cursor: str | None = None
+        was_known = self._slack_time.is_known
         for _ in range(PAGES):
             page = await self._history(item, view, since, cursor)
             for found in page.get("messages") or ():
@@ -99,12 +104,14 @@ class SlackPoster:
             cursor = (page.get("response_metadata") or {}).get("next_cursor") or None
             if cursor is None:
                 return None
-        raise RetryLater(f"more than {PAGE * PAGES} messages since then: can't be sure yet")
+            if not was_known and self._slack_time.is_known:
+                cursor, was_known = None, True  # the first page told Slack's time: look again, more narrowly
+        raise Puzzling(f"more than {PAGE * PAGES} messages to look through: can't be sure")
 
     def _thread(self, item: OutboxItem, view: IncidentView) -> dict[str, Any]:
         if view.incident.ts is None:
             raise RetryLater("the incident's own message is not posted yet")
-        thread = {"channel": view.incident.channel, "thread_ts": view.incident.ts}
+        thread: dict[str, Any] = {"channel": view.incident.channel, "thread_ts": view.incident.ts}
         return thread | ({"reply_broadcast": True} if item.kind is OutboxKind.BROADCAST else {})
 
     def _render(self, item: OutboxItem, view: IncidentView) -> Message:
@@ -123,7 +130,6 @@ class SlackPoster:
         self, item: OutboxItem, view: IncidentView, since: datetime, cursor: str | None
     ) -> Mapping[str, Any]:
         arguments: dict[str, Any] = {
-            "oldest": f"{(since - SKEW).timestamp():.6f}",
             "inclusive": True,
             "include_all_metadata": True,
             "limit": PAGE,
@@ -131,18 +137,24 @@ class SlackPoster:
         }
         try:
             if item.kind is OutboxKind.ROOT:
+                arguments |= self._slack_time.window(since, (item.attempt_at or since) + LINGER)
                 answer = await self._client.conversations_history(channel=item.channel, **arguments)
             elif view.incident.ts is None:
                 return {}
             else:
-                answer = await self._client.conversations_replies(
-                    channel=view.incident.channel, ts=view.incident.ts, **arguments
-                )
+                thread: dict[str, Any] = {
+                    "channel": view.incident.channel,
+                    "ts": view.incident.ts,
+                    "oldest": view.incident.ts,
+                }
+                answer = await self._client.conversations_replies(**thread, **arguments)
         except Exception as error:
-            known = meaning(error, repeatable=True)
+            self._slack_time.learn(getattr(error, "response", None))
+            known = meaning(error, repeatable=False)
             if isinstance(known, MessageGone):
                 return {}
-            raise _certain(known) from error
+            raise _unreadable(error, known) from error
+        self._slack_time.learn(answer)
         return answer.data if isinstance(answer.data, Mapping) else {}
 
     async def _send(
@@ -157,8 +169,11 @@ class SlackPoster:
         refusal = "our validator"
         for form in _ladder(full, update=repeatable):
             try:
-                return await call(**arguments, **form.payload())
+                response = await call(**arguments, **form.payload())
+                self._slack_time.learn(response)
+                return response
             except Exception as error:
+                self._slack_time.learn(getattr(error, "response", None))
                 known = meaning(error, repeatable=repeatable)
                 if not isinstance(known, LookRefused):
                     raise known from error
@@ -177,8 +192,12 @@ def _ladder(full: Message, *, update: bool) -> Iterator[Message]:
             LOG.error("a message would be refused: %s %s %s", found[0].pointer, found[0].code, found[0].message)
 
 
-def _certain(known: DeliveryError | LookRefused) -> DeliveryError:
-    return known if isinstance(known, DeliveryError) else Permanent(f"Slack refuses to show its history ({known})")
+def _unreadable(error: Exception, known: DeliveryError | LookRefused) -> DeliveryError:
+    """Why a history can't be read: one that is closed to us stays so, unless it is the token that is refused."""
+    refused = isinstance(error, SlackApiError) and error_word(error) in TOKEN_REFUSED
+    if isinstance(known, LookRefused) or (isinstance(known, Closed) and not refused):
+        return Permanent(f"Slack refuses to show its history ({known})")
+    return known
 
 
 def _outbox_id(found: Mapping[str, Any]) -> object:

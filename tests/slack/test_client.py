@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +14,20 @@ import pytest
 from slack_sdk.errors import SlackApiError, SlackRequestError
 
 from bot.core.views import IncidentView
-from bot.services.ports import Ambiguous, DeliveryError, MessageGone, Permanent, RetryLater
+from bot.services.ports import (
+    Ambiguous,
+    Closed,
+    DeliveryError,
+    Frozen,
+    MessageGone,
+    Permanent,
+    Puzzling,
+    RetryLater,
+)
 from bot.slack.blocks import Message
 from bot.slack.client import Answers, SlackPoster, Where, make_client
 from bot.slack.errors import LookRefused, error_word, meaning
+from bot.slack.slack_time import SlackTime
 from bot.slack.text import Mrkdwn
 from knowledge.articles import articles
 from storage.records import OutboxItem, OutboxKind, OutboxState
@@ -99,7 +110,7 @@ async def test_a_reply_about_a_forgotten_event_is_never_sent(poster: SlackPoster
         (lambda s: s.faults.error("ratelimited", "chat.postMessage"), RetryLater, 0),
         (lambda s: s.faults.error("message_limit_exceeded", "chat.postMessage"), RetryLater, 0),
         (lambda s: s.faults.error("service_unavailable", "chat.postMessage"), RetryLater, 0),
-        (lambda s: s.faults.error("never_heard_of_it", "chat.postMessage"), RetryLater, 0),
+        (lambda s: s.faults.error("never_heard_of_it", "chat.postMessage"), Puzzling, 0),
         (lambda s: s.faults.http(500, "chat.postMessage"), Ambiguous, 0),
         (lambda s: s.faults.http(502, "chat.postMessage", body="<html>"), Ambiguous, 0),
         (lambda s: s.faults.html("chat.postMessage"), Ambiguous, 0),
@@ -111,10 +122,11 @@ async def test_a_reply_about_a_forgotten_event_is_never_sent(poster: SlackPoster
         (lambda s: s.faults.accept_then_drop("chat.postMessage"), Ambiguous, 1),
         (lambda s: s.faults.hang("chat.postMessage"), Ambiguous, 0),
         (lambda s: s.faults.accept_then_hang("chat.postMessage"), Ambiguous, 1),
-        (lambda s: s.faults.error("token_revoked", "chat.postMessage"), Permanent, 0),
-        (lambda s: s.faults.error("restricted_action_read_only_channel", "chat.postMessage"), Permanent, 0),
-        (lambda s: s.remove_bot(CHANNEL), Permanent, 0),
-        (lambda s: s.archive(CHANNEL), Permanent, 0),
+        (lambda s: s.faults.error("token_revoked", "chat.postMessage"), Closed, 0),
+        (lambda s: s.faults.error("restricted_action_read_only_channel", "chat.postMessage"), Closed, 0),
+        (lambda s: s.faults.error("restricted_action_thread_locked", "chat.postMessage"), Permanent, 0),
+        (lambda s: s.remove_bot(CHANNEL), Closed, 0),
+        (lambda s: s.archive(CHANNEL), Closed, 0),
     ],
 )
 async def test_every_failure_says_whether_it_may_have_been_posted(
@@ -172,8 +184,9 @@ async def test_looks_that_are_refused_in_every_form_are_permanent(
     [
         (lambda s: s.faults.error("message_not_found", "chat.update"), MessageGone),
         (lambda s: s.faults.error("cant_update_message", "chat.update"), MessageGone),
-        (lambda s: s.faults.error("channel_not_found", "chat.update"), MessageGone),
-        (lambda s: s.faults.error("is_archived", "chat.update"), Permanent),
+        (lambda s: s.faults.error("edit_window_closed", "chat.update"), Frozen),
+        (lambda s: s.faults.error("channel_not_found", "chat.update"), Closed),
+        (lambda s: s.faults.error("is_archived", "chat.update"), Closed),
         (lambda s: s.faults.http(503, "chat.update"), RetryLater),
         (lambda s: s.faults.hang("chat.update"), RetryLater),
     ],
@@ -222,16 +235,68 @@ async def test_a_look_goes_through_all_pages(slack: Any, poster: SlackPoster, vi
 async def test_a_look_never_goes_on_for_ever(slack: Any, poster: SlackPoster, view: IncidentView) -> None:
     for number in range(2100):
         slack.say(READER, CHANNEL, f"noise {number}")
-    with pytest.raises(RetryLater, match="can't be sure"):
-        await poster.find(item(), view, datetime.now(UTC) - timedelta(hours=1))
+    with pytest.raises(Puzzling, match="can't be sure"):
+        await poster.find(item(attempt_at=datetime.now(UTC)), view, datetime.now(UTC) - timedelta(hours=1))
+    assert len(slack.calls.of("conversations.history")) == 10
+
+
+async def test_a_look_leaves_out_what_people_wrote_long_after_the_attempt(view: IncidentView) -> None:
+    channel = Chatter(ahead=0, talk_after=3600)
+    poster = SlackPoster(channel, articles(), slack_time=SlackTime(channel.our_time))  # type: ignore[arg-type]
+    attempt = datetime.fromtimestamp(channel.our_time(), UTC)
+    channel.post("uid-1")
+    assert await poster.find(item(attempt_at=attempt), view, attempt) == channel.ours
+    assert await poster.find(item(uid="uid-9", attempt_at=attempt), view, attempt) is None
+    assert len(channel.asked) <= 3, "two days of chat were not read"
+
+
+@pytest.mark.parametrize("ahead", [600, -600, 7200])
+async def test_a_clock_that_is_not_slacks_does_not_hide_what_was_sent(view: IncidentView, ahead: float) -> None:
+    channel = Chatter(ahead=ahead, talk_after=3600)
+    poster = SlackPoster(channel, articles(), slack_time=SlackTime(channel.our_time))  # type: ignore[arg-type]
+    attempt = datetime.fromtimestamp(channel.our_time(), UTC)
+    channel.post("uid-1")
+    assert await poster.find(item(attempt_at=attempt), view, attempt) == channel.ours
+
+
+class Chatter:
+    """A channel in which people wrote thousands of messages afterwards; its clock is `ahead` seconds behind ours."""
+
+    def __init__(self, ahead: float, talk_after: float) -> None:
+        self.ahead = ahead
+        self.asked: list[dict[str, str]] = []
+        self.sent_at = 1772415600.0
+        self.messages: list[dict[str, Any]] = [
+            {"ts": f"{self.sent_at + talk_after + n:.6f}", "text": "chat"} for n in range(5000)
+        ]
+        self.ours = ""
+
+    def our_time(self) -> float:
+        return self.sent_at + self.ahead
+
+    def post(self, uid: str) -> None:
+        self.ours = f"{self.sent_at:.6f}"
+        metadata = {"event_type": "mfi_alert", "event_payload": {"outbox_id": uid}}
+        self.messages.append({"ts": self.ours, "metadata": metadata})
+
+    async def conversations_history(self, *, oldest: str, latest: str, **more: Any) -> Any:
+        self.asked.append({"oldest": oldest, "latest": latest})
+        inside = [m for m in self.messages if float(oldest) <= float(m["ts"]) <= float(latest)]
+        inside.sort(key=lambda m: -float(m["ts"]))
+        start = int(more["cursor"] or 0)
+        following = str(start + 200) if start + 200 < len(inside) else ""
+        data = {"messages": inside[start : start + 200], "response_metadata": {"next_cursor": following}}
+        return SimpleNamespace(data=data, headers={"Date": formatdate(self.sent_at, usegmt=True)})
 
 
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
         ("missing_scope", Permanent),
+        ("not_in_channel", Permanent),
+        ("invalid_auth", Closed),
         ("ratelimited", RetryLater),
-        ("fatal_error", RetryLater),
+        ("fatal_error", Ambiguous),
         ("msg_too_long", Permanent),
     ],
 )
@@ -289,6 +354,23 @@ def test_a_long_pause_where_slack_wants_one_and_says_no_time() -> None:
     known = meaning(api_error("message_limit_exceeded"), repeatable=False)
     assert isinstance(known, RetryLater)
     assert known.seconds == 60
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("invalid_auth", "not_authed", "token_expired", "token_of_tomorrow", "account_inactive", "missing_scope"),
+        *("access_denied", "not_in_channel", "channel_not_found", "is_archived", "restricted_action"),
+    ],
+)
+def test_what_is_about_the_token_or_the_channel_is_no_messages_fault(word: str) -> None:
+    assert type(meaning(api_error(word), repeatable=False)) is Closed
+    assert type(meaning(api_error(word), repeatable=True)) is Closed
+
+
+@pytest.mark.parametrize("word", ["no_text", "metadata_too_large", "cannot_reply_to_message"])
+def test_what_is_about_the_message_is_permanent(word: str) -> None:
+    assert type(meaning(api_error(word), repeatable=False)) is Permanent
 
 
 def test_permanent_errors_say_what_to_do() -> None:
