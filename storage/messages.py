@@ -104,6 +104,14 @@ def assign(db: Database, pairs: Iterable[tuple[int, int | None]]) -> None:
     )
 
 
+def adopt(db: Database, pairs: Iterable[tuple[int, int]]) -> None:
+    """Give messages (by id) that still have no connector to one."""
+    db.conn.executemany(
+        "UPDATE queued_messages SET connector_id = ? WHERE id = ? AND connector_id IS NULL",
+        [(connector_id, message_id) for message_id, connector_id in pairs],
+    )
+
+
 def summary(db: Database, connector_id: int | None) -> QueueSummary:
     """What waits at one connector (None: at none that we know)."""
     groups = db.query(_GROUPS_OF_ONE, [connector_id])

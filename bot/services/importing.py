@@ -1,12 +1,13 @@
 """Taking over an exported file: read it off the event loop, then store it in one transaction.
 
-What a file lacks stays as it was: an export may show a part only. Importing the same file again changes nothing.
+What a file lacks stays as it was: an export may show a part only. Importing the same file again changes nothing. Which
+connector carries a message is worked out before the transaction, so that a large file doesn't hold up other writers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -17,19 +18,17 @@ from sqlite_utils import Database
 
 from bot.backends.files import (
     BACKEND,
-    Parsed,
-    ParsedRecipients,
     Problem,
     read_connectors,
     read_domains,
     read_messages,
     read_recipients,
 )
-from bot.core.assignment import assigner
+from bot.core.assignment import assigner, basis
 from knowledge.diagnose import Diagnosis, diagnose
 from storage import connectors, domains, messages, recipients, syncs
 from storage.connection import Store
-from storage.records import ConnectorFacts, DomainFacts, MessageFacts, MessageStatus, SyncCounts
+from storage.records import Connector, DomainFacts, MessageFacts, MessageStatus, QueuedMessage, SyncCounts
 
 _REASON_SHOWN = 1000
 
@@ -56,35 +55,66 @@ async def import_file(store: Store, kind: ImportKind | str, path: Path, now: dat
     """Read a file and store its good rows. Raises UnreadableFile (nothing usable) or StoreError; then nothing changed.
 
     1. Parse the file in a thread; bad rows become problems.
-    2. Messages: find out what their reasons mean, drop those that ended without our ever knowing them as queued.
-    3. Store everything in one transaction; messages that belong to no connector yet are tried again.
+    2. Messages: find out what their reasons mean and who carries them, drop those that ended without our ever knowing
+       them as queued.
+    3. Store everything in one transaction.
+    4. Connectors, domains: messages that belong to no connector are tried again, in a second one.
     """
     kind = ImportKind(kind)
     problems, work = await asyncio.to_thread(_READERS[kind], path, now)
-    return ImportReport(kind=kind, counts=await store.write(work), problems=problems)
+    return ImportReport(kind=kind, counts=await work(store), problems=problems)
 
 
-_Work = Callable[[Database], SyncCounts]
+_Work = Callable[[Store], Awaitable[SyncCounts]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Roster:
+    """What an assignment rests on, as it stands in the database at one moment."""
+
+    connectors: Sequence[Connector]
+    domains: Sequence[DomainFacts]
+
+    @classmethod
+    def of(cls, db: Database) -> _Roster:
+        return cls(connectors=connectors.every(db), domains=domains.every(db, BACKEND))
+
+    def assigned(self, rows: Iterable[MessageFacts]) -> list[tuple[MessageFacts, int | None]]:
+        """Each message with its connector."""
+        mine = (c for c in self.connectors if c.backend == BACKEND)
+        names = {name for c in mine for name in (c.key.casefold(), c.name.casefold())}
+        find = assigner(self.connectors, self.domains)
+        return [(message, find(message)) for message in (_stating_only(names, m) for m in rows)]
+
+    def same_as(self, other: _Roster) -> bool:
+        """Would every assignment be the same?"""
+        return basis(self.connectors, self.domains) == basis(other.connectors, other.domains)
 
 
 def _connectors(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
     parsed = read_connectors(path, BACKEND)
-    return parsed.problems, partial(_store_connectors, parsed=parsed, now=now)
+    return parsed.problems, partial(
+        _take_settings, lambda db: connectors.sync(db, BACKEND, parsed.rows, now, complete=False)
+    )
 
 
 def _domains(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
     parsed = read_domains(path, BACKEND)
-    return parsed.problems, partial(_store_domains, parsed=parsed, now=now)
+    return parsed.problems, partial(
+        _take_settings, lambda db: domains.sync(db, BACKEND, parsed.rows, now, complete=False)
+    )
 
 
 def _messages(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
     parsed = read_messages(path, BACKEND)
-    return parsed.problems, partial(_store_messages, rows=[_understood(m) for m in parsed.rows], now=now)
+    return parsed.problems, partial(_take_messages, rows=[_understood(m) for m in parsed.rows], now=now)
 
 
 def _recipients(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
     parsed = read_recipients(path)
-    return parsed.problems, partial(_store_recipients, parsed=parsed, now=now)
+    return parsed.problems, lambda store: store.write(
+        lambda db: recipients.replace(db, BACKEND, parsed.rows, parsed.complete, now)
+    )
 
 
 _READERS = {
@@ -95,38 +125,40 @@ _READERS = {
 }
 
 
-def _store_connectors(db: Database, parsed: Parsed[ConnectorFacts], now: datetime) -> SyncCounts:
-    counts = connectors.sync(db, BACKEND, parsed.rows, now, complete=False)
-    _assign_waiting(db)
+async def _take_settings(sync: Callable[[Database], SyncCounts], store: Store) -> SyncCounts:
+    counts = await store.write(sync)
+    await _assign_waiting(store)
     return counts
 
 
-def _store_domains(db: Database, parsed: Parsed[DomainFacts], now: datetime) -> SyncCounts:
-    counts = domains.sync(db, BACKEND, parsed.rows, now, complete=False)
-    _assign_waiting(db)
-    return counts
+async def _take_messages(store: Store, *, rows: Sequence[MessageFacts], now: datetime) -> SyncCounts:
+    roster = await store.read(_Roster.of)
+    assigned = await asyncio.to_thread(roster.assigned, rows)
+    return await store.write(lambda db: _store_messages(db, rows, now, (roster, assigned)))
 
 
-def _store_recipients(db: Database, parsed: ParsedRecipients, now: datetime) -> SyncCounts:
-    return recipients.replace(db, BACKEND, parsed.rows, parsed.complete, now)
-
-
-def _store_messages(db: Database, rows: Sequence[MessageFacts], now: datetime) -> SyncCounts:
+def _store_messages(
+    db: Database,
+    rows: Sequence[MessageFacts],
+    now: datetime,
+    prepared: tuple[_Roster, Sequence[tuple[MessageFacts, int | None]]] | None = None,
+) -> SyncCounts:
+    """Take what was prepared, unless connectors or domains changed meanwhile: then it is worked out anew."""
     run = syncs.begin(db, BACKEND, now)
-    listed = connectors.every(db)
-    names = {name for c in listed if c.backend == BACKEND for name in (c.key.casefold(), c.name.casefold())}
-    find = assigner(listed, domains.every(db, BACKEND))
-    taken = (_stating_only(names, m) for m in _worth_keeping(db, rows))
-    counts = messages.sync(db, BACKEND, ((m, find(m)) for m in taken), now, complete=False)
+    present = _Roster.of(db)
+    assigned = prepared[1] if prepared and prepared[0].same_as(present) else present.assigned(rows)
+    counts = messages.sync(db, BACKEND, _worth_keeping(db, assigned), now, complete=False)
     syncs.finish(db, run, now, {"added": counts.added, "changed": counts.changed, "unchanged": counts.unchanged})
     return counts
 
 
-def _worth_keeping(db: Database, rows: Sequence[MessageFacts]) -> Iterable[MessageFacts]:
+def _worth_keeping(
+    db: Database, assigned: Sequence[tuple[MessageFacts, int | None]]
+) -> Iterable[tuple[MessageFacts, int | None]]:
     """All that wait, and the ends of those that we know: other ended mail is none of our business."""
-    ended = [(m.key, m.recipient) for m in rows if m.status is not MessageStatus.QUEUED]
+    ended = [(m.key, m.recipient) for m, _ in assigned if m.status is not MessageStatus.QUEUED]
     known = {(m.key, m.recipient) for m in messages.get_refs(db, BACKEND, ended)}
-    return (m for m in rows if m.status is MessageStatus.QUEUED or (m.key, m.recipient) in known)
+    return ((m, c) for m, c in assigned if m.status is MessageStatus.QUEUED or (m.key, m.recipient) in known)
 
 
 def _stating_only(names: set[str], message: MessageFacts) -> MessageFacts:
@@ -135,12 +167,18 @@ def _stating_only(names: set[str], message: MessageFacts) -> MessageFacts:
     return replace(message, connector_key=None) if stated and stated.casefold() not in names else message
 
 
-def _assign_waiting(db: Database) -> None:
+async def _assign_waiting(store: Store) -> None:
     """Look again for the connectors of the messages that had none."""
-    find = assigner(connectors.every(db), domains.every(db, BACKEND))
-    homeless = messages.waiting(db, None, limit=1_000_000)
+    roster, homeless = await store.read(lambda db: (_Roster.of(db), messages.waiting(db, None, limit=1_000_000)))
+    found = await asyncio.to_thread(_homes, roster, homeless)
+    if found:
+        await store.write(lambda db: messages.adopt(db, found))
+
+
+def _homes(roster: _Roster, homeless: Iterable[QueuedMessage]) -> list[tuple[int, int]]:
+    find = assigner(roster.connectors, roster.domains)
     found = ((m.id, find(m)) for m in homeless if m.backend == BACKEND)
-    messages.assign(db, [(message_id, to) for message_id, to in found if to is not None])
+    return [(message_id, to) for message_id, to in found if to is not None]
 
 
 def _understood(message: MessageFacts) -> MessageFacts:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
 from sqlite_utils import Database
 
 from bot.backends.ports import Backend, BackendError, Snapshot, Unreachable
-from bot.core.assignment import assigner
+from bot.core.assignment import Basis, assigner, basis
 from bot.core.clock import Clock
 from bot.core.policy import Policy
 from bot.services.monitor import blind_incident
@@ -24,7 +24,7 @@ from bot.services.triage import due_for_triage, triage_connector
 from knowledge.diagnose import diagnose
 from storage import connectors, domains, incidents, messages, syncs
 from storage.connection import Store
-from storage.records import Connector, MessageFacts, QueueSummary, SyncCounts
+from storage.records import Connector, DomainFacts, MessageFacts, QueueSummary, SyncCounts
 
 LOG = logging.getLogger(__name__)
 
@@ -67,7 +67,8 @@ class Syncing:
             run = await self._store.write(lambda db: syncs.begin(db, name, now))
             try:
                 snapshot = await self._read(backend)
-                return await self._store.write(lambda db: self._take_over(db, name, run, snapshot))
+                prepared = await self._prepared(name, snapshot)
+                return await self._store.write(lambda db: self._take_over(db, name, run, snapshot, prepared))
             except Exception as error:
                 await self._note_failure(run, error)
                 raise
@@ -91,14 +92,22 @@ class Syncing:
             return snapshot
         return replace(snapshot, messages=await asyncio.to_thread(_with_codes, snapshot.messages))
 
+    async def _prepared(self, name: str, snapshot: Snapshot) -> _Assigned | None:
+        """Who carries what, worked out before the transaction on what is stored now: mostly it is still so then."""
+        facts = snapshot.messages
+        if facts is None:
+            return None
+        mine, known = await self._store.read(lambda db: _roster(db, name))
+        return await asyncio.to_thread(_assigned, mine, known, facts)
+
     async def _note_failure(self, run: int, error: Exception) -> None:
         now, line = self._clock(), " ".join(str(error).split())[:300] or type(error).__name__
         await self._store.write(lambda db: syncs.finish(db, run, now, {}, line))
 
-    def _take_over(self, db: Database, name: str, run: int, snapshot: Snapshot) -> Counts:
+    def _take_over(self, db: Database, name: str, run: int, snapshot: Snapshot, prepared: _Assigned | None) -> Counts:
         now = self._clock()
         before = messages.summaries(db)
-        counts = _store(db, name, snapshot, now)
+        counts = _store(db, name, snapshot, prepared, now)
         syncs.finish(db, run, now, {f"{part}_{key}": n for part, c in counts.items() for key, n in asdict(c).items()})
         blind = blind_incident(db) is not None
         for connector_id in touched(db, before, self._policy, now):
@@ -114,24 +123,38 @@ def touched(db: Database, before: Mapping[int | None, QueueSummary], policy: Pol
     return sorted(changed | suspects | set(due_for_triage(db, policy, now)))
 
 
-def _store(db: Database, name: str, snapshot: Snapshot, now: datetime) -> Counts:
+def _store(db: Database, name: str, snapshot: Snapshot, prepared: _Assigned | None, now: datetime) -> Counts:
     counts: Counts = {}
     if snapshot.connectors is not None:
         counts["connectors"] = connectors.sync(db, name, snapshot.connectors, now, complete=True)
     if snapshot.domains is not None:
         counts["domains"] = domains.sync(db, name, snapshot.domains, now, complete=True)
     if snapshot.messages is not None:
-        rows = _assigned(db, name, snapshot.messages)
-        counts["messages"] = messages.sync(db, name, rows, now, complete=True)
+        mine, known = _roster(db, name)
+        if prepared is None or prepared.basis != basis(mine, known):
+            prepared = _assigned(mine, known, snapshot.messages)
+        counts["messages"] = messages.sync(db, name, prepared.rows, now, complete=True)
     return counts
 
 
-def _assigned(db: Database, name: str, facts: Iterable[MessageFacts]) -> list[tuple[MessageFacts, int | None]]:
-    """Each message with the connector that carries it: as the mail system says, else as we find."""
-    mine: list[Connector] = [c for c in connectors.every(db) if c.backend == name]
+@dataclass(frozen=True, slots=True)
+class _Assigned:
+    """Each message with the connector that carries it; it holds as long as `basis` does."""
+
+    basis: Basis
+    rows: list[tuple[MessageFacts, int | None]]
+
+
+def _roster(db: Database, name: str) -> tuple[list[Connector], list[DomainFacts]]:
+    return [c for c in connectors.every(db) if c.backend == name], domains.every(db, name)
+
+
+def _assigned(mine: Sequence[Connector], known: Sequence[DomainFacts], facts: Iterable[MessageFacts]) -> _Assigned:
+    """As the mail system says, else as we find."""
     by_key = {c.key: c.id for c in mine}
-    find = assigner(mine, domains.every(db, name))
-    return [(m, by_key[m.connector_key] if m.connector_key in by_key else find(m)) for m in facts]
+    find = assigner(mine, known)
+    rows = [(m, by_key[m.connector_key] if m.connector_key in by_key else find(m)) for m in facts]
+    return _Assigned(basis(mine, known), rows)
 
 
 def _with_codes(facts: Iterable[MessageFacts]) -> list[MessageFacts]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.core.assignment import assign, assigner
+from bot.core.assignment import assign, assigner, basis
 from storage.records import Connector, ConnectorKind, DomainFacts, DomainType, MessageFacts
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -108,6 +109,35 @@ def test_the_connector_is_the_one_that_fits_best(
 
 def test_without_domains_the_relay_rule_is_silent() -> None:
     assert assign(message("user@relay.test"), [CATCH_ALL]) is None
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_message_costs_the_same_among_five_hundred_connectors_with_addresses(shared: bool) -> None:
+    listed = [
+        connector(i, f"d{i}.test", smart_hosts=("10.9.9.9", "hub.test") if shared else (f"10.0.{i // 250}.{i % 250}",))
+        for i in range(1, 501)
+    ]
+    find = assigner(listed, DOMAINS)
+    begun = time.perf_counter()
+    for n in range(20_000):
+        i = n % 500 + 1
+        more = (
+            {"remote_ip": "10.9.9.9", "remote_host": "hub.test"}
+            if shared
+            else {"remote_ip": listed[i - 1].smart_hosts[0]}
+        )
+        to = f"u{n}@x{n}.test" if shared and n % 2 else f"u{n}@d{i}.test"
+        assert find(message(to, **more)) == (None if shared and n % 2 else i)
+    assert time.perf_counter() - begun < 5, "it took 40 s when every message was held against every connector"
+
+
+def test_an_assignment_holds_as_long_as_what_it_rests_on() -> None:
+    held = basis([ONE, TWO], DOMAINS)
+    later = NOW + timedelta(hours=1)
+    assert held == basis([TWO, replace(ONE, next_probe_at=later)], reversed(DOMAINS))
+    assert held != basis([ONE], DOMAINS)
+    assert held != basis([ONE, replace(TWO, enabled=False)], DOMAINS)
+    assert held != basis([ONE, TWO], [RELAY])
 
 
 def test_many_messages_look_through_the_connectors_once() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from bot.backends.files import UnreadableFile
 from bot.services.importing import ImportKind, ImportReport, import_file
 from storage import connectors, domains, messages, recipients, syncs
 from storage.connection import Store
-from storage.records import MessageStatus, QueuedMessage, SyncCounts
+from storage.records import ConnectorFacts, ConnectorKind, MessageStatus, QueuedMessage, SyncCounts
 
 NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
 CONNECTORS = [
@@ -116,6 +117,28 @@ async def test_messages_are_assigned_to_their_connectors(store: Store, path: Pat
     assert {names.get(k): n for k, n in found.items()} == {"To on-prem": 1, "To Fabrikam": 2, "Hub": 1, None: 1}
     (stated, inbound) = await tracked(store, ("3", "c@elsewhere.test"), ("5", "e@elsewhere.test"))
     assert (stated.connector_key, inbound.connector_key) == ("to fabrikam", None)
+
+
+async def test_a_connector_that_comes_while_messages_are_taken_gets_its_own(store: Store, path: Path) -> None:
+    class Meddled:
+        """The store, but other hands import connectors right after the first look."""
+
+        async def read(self, work: Callable[[Any], Any]) -> Any:
+            seen = await store.read(work)
+            facts = ConnectorFacts(
+                backend="files", key="k", name="New", kind=ConnectorKind.PARTNER, recipient_domains=("other.test",)
+            )
+            await store.write(lambda db: connectors.sync(db, "files", [facts], NOW, complete=False))
+            return seen
+
+        async def write(self, work: Callable[[Any], Any]) -> Any:
+            return await store.write(work)
+
+    await asyncio.to_thread(path.write_text, HEADER + row("1", "user@other.test"))
+    meddled: Any = Meddled()
+    await import_file(meddled, "messages", path, NOW)
+    (found,) = await tracked(store, ("1", "user@other.test"))
+    assert found.connector_id == 1
 
 
 @pytest.mark.parametrize("order", ["connectors first", "messages first"])

@@ -68,6 +68,7 @@ def given(db: Database) -> None:
     connectors.sync(db, "lab", [CONNECTOR], NOW, complete=True)
     domains.sync(db, "lab", [DOMAIN], NOW, complete=True)
     messages.sync(db, "lab", [(message(), 1), (message(MessageStatus.DELIVERED, "old"), 1)], OLD, complete=True)
+    messages.sync(db, "lab", [(message(key="homeless"), None)], OLD, complete=False)
     messages.sample(db, 1, OLD)
     recipients.replace(db, "lab", ["user@contoso.com"], ["contoso.com"], NOW)
     for at, ok in ((OLD, True), (OLD, False), (NOW, True), (NOW, False)):
@@ -99,6 +100,7 @@ WRITES = [
     Write("messages.sync adds", lambda db: messages.sync(db, "lab", [(message(key="n"), 1)], NOW, complete=False)),
     Write("messages.sync ends", lambda db: messages.sync(db, "lab", [], NOW, complete=True)),
     Write("messages.assign", lambda db: messages.assign(db, [(1, None)])),
+    Write("messages.adopt", lambda db: messages.adopt(db, [(3, 1)])),
     Write("messages.sample", lambda db: messages.sample(db, 1, NOW)),
     Write("messages.expire", lambda db: messages.expire(db, LATER + timedelta(days=9))),
     Write("messages.prune", lambda db: messages.prune(db, NOW)),

@@ -248,6 +248,13 @@ async def test_messages_are_given_to_other_connectors(store: Store, now: datetim
     assert (await only(store))[1] == 3
 
 
+async def test_only_messages_without_a_connector_are_adopted(store: Store, now: datetime, one: MessageFacts) -> None:
+    await sync(store, [(one, None)], now)
+    for connector_id in (3, 1):
+        await store.write(lambda db, c=connector_id: messages.adopt(db, [(1, c)]))
+    assert (await only(store))[1] == 3
+
+
 async def test_only_what_we_track_is_found(store: Store, now: datetime, one: MessageFacts) -> None:
     hostile = replace(one, key="'\"];--", recipient="o'x\"@contoso.com")
     await sync(store, [(one, 1), (hostile, 1)], now)
