@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from bot.backends.ports import Backend
@@ -39,7 +39,10 @@ LOG = logging.getLogger("mfi")
 PROBE_TICK = timedelta(seconds=1)
 UPKEEP_TICK = timedelta(seconds=10)
 VERIFY_TICK = timedelta(seconds=1)
-DRAIN_SECONDS = 5.0
+DRAIN_SECONDS = 4.0
+"""What runs at the stop may go on for so long; all parts share it."""
+STOP_SECONDS = 8.0
+"""The whole stop, also of parts that do not end when told to: service managers kill after ten."""
 
 
 class StartRefused(Exception):
@@ -73,6 +76,17 @@ async def serve(settings: Settings) -> int:
         await bot.run(stop)
     LOG.info("stopped")
     return 0
+
+
+async def _ended(parts: Collection[asyncio.Task[None]], seconds: float) -> None:
+    """Wait for these, so long at most; a part that fails or stays is logged and holds nothing up."""
+    done, late = await asyncio.wait(parts, timeout=seconds)
+    for task in late:
+        LOG.warning("stopping: %s did not end in time", task)
+        task.cancel()
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            LOG.error("stopping: a part failed", exc_info=error)
 
 
 def _log_to_stderr(level: str) -> None:
@@ -125,7 +139,7 @@ class Bot:
                 Tick(name="upkeep", every=UPKEEP_TICK, work=self._told(self._upkeep.tick)),
                 Tick(name="verify", every=VERIFY_TICK, work=self._told(self._fix.verify_due)),
             ],
-            on_jump=[self._delivery.clock_jumped, self._probing.clock_jumped],
+            on_jump=[self._delivery.clock_jumped, self._probing.clock_jumped, self._upkeep.clock_jumped],
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -144,11 +158,17 @@ class Bot:
             await stop.wait()
         finally:
             stop.set()
-            await self._socket.close()
-            await self._jobs.stop()
-            await self._tasks.close(DRAIN_SECONDS)
-            await self._probing.close()
-            await asyncio.gather(pump, return_exceptions=True)
+            await self._stop(pump)
+
+    async def _stop(self, pump: asyncio.Task[None]) -> None:
+        """No new work, then every part ends beside the others; what is cut off is settled by the next start."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        takers = {pump, loop.create_task(self._socket.close()), loop.create_task(self._jobs.stop())}
+        await _ended(takers, DRAIN_SECONDS + 1.0)
+        patience = max(0.0, began + DRAIN_SECONDS - loop.time())
+        workers = {loop.create_task(self._tasks.close(patience)), loop.create_task(self._probing.close())}
+        await _ended(workers, max(0.0, began + STOP_SECONDS - loop.time()))
 
     async def _learn_workspace(self) -> None:
         """Ask Slack who we are if the check of the tokens got no answer: for links, and to tell strangers apart."""

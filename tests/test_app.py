@@ -84,6 +84,27 @@ async def test_it_runs_and_stops_cleanly_when_told(slack, tmp_path):
     assert slack.app_token not in said
 
 
+async def test_a_mail_system_that_hangs_does_not_hold_up_the_stop(slack, tmp_path):
+    asked = asyncio.Event()
+
+    async def never_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never_answers, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        process = await start(slack, tmp_path, MFI_BACKENDS="main=lab", MFI_MAIN_URL=f"http://{host}:{port}")
+        await slack.wait_for(lambda: slack.connected, 15)
+        await asyncio.wait_for(asked.wait(), 15)
+        process.send_signal(signal.SIGTERM)
+        began = asyncio.get_running_loop().time()
+        exit_code, said = await ended(process)
+    assert exit_code == 0
+    assert "Traceback" not in said
+    assert asyncio.get_running_loop().time() - began < 8
+
+
 async def test_good_tokens_pass_the_check(slack):
     said = await check_tokens(make_client(slack.bot_token, slack.api_url), slack.app_token)
     assert said is not None
