@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.chaos.site import Site, channels, count
+from tests.chaos.site import FULL, Site, channels, count
 
 pytestmark = pytest.mark.chaos
 
@@ -56,6 +56,16 @@ async def test_accepted_and_then_dropped_gives_one_message(site: Site):
     await site.add_connectors(2, over=channels(2))
     await site.start()
     await site.drained(timeout=60)
+    assert set(site.told().values()) == {1}
+
+
+@pytest.mark.skipif(not FULL, reason="a refused token is tried again after a minute or two: make chaos")
+async def test_a_refused_token_buries_nothing_and_everything_is_told_once_it_is_accepted(site: Site):
+    site.slack.faults.error("invalid_auth", "chat.postMessage", times=1)
+    await site.add_connectors(4, over=channels(1))
+    await site.start()
+    await site.slack.wait_for(lambda: len(site.slack.calls.of("chat.postMessage")) > 0, 20)
+    await site.drained(timeout=180)
     assert set(site.told().values()) == {1}
 
 
