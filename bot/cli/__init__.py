@@ -116,7 +116,7 @@ def explain(text: tuple[str, ...], as_json: bool) -> None:
     else:
         from bot.terminal.explain import render_explanation
 
-        click.echo(render_explanation(explanation))
+        click.echo(render_explanation(explanation, note=sys.stdout.isatty()))
 
 
 def _stdin() -> str | bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bot.slack.text import Mrkdwn, Plain, code, fit, joined, lines, of_object
+from bot.slack.text import Mrkdwn, Plain, code, fit, joined, lines, mrkdwn, of_object
 
 Block = dict[str, Any]
 View = dict[str, Any]
@@ -99,9 +99,15 @@ def context(*parts: Mrkdwn | None) -> Block:
     return {"type": "context", "elements": [mrkdwn_object(part, MAX_FIELD) for part in parts if part][:10]}
 
 
+NO_CELL = "–"
+
+
 def table(rows: Sequence[Sequence[Plain]]) -> Block:
-    """A table whose first row is the header. Messages only, one in each; say the same in the message's text."""
-    cells = [[{"type": "raw_text", "text": cell.strip() or "–"} for cell in row] for row in rows]
+    """A table whose first row is the header. Messages only, one in each; say the same in the message's text.
+
+    Without tables each row becomes a line, without the header: cells must speak for themselves.
+    """
+    cells = [[{"type": "raw_text", "text": cell.strip() or NO_CELL} for cell in row] for row in rows]
     return {"type": "table", "column_settings": [{"is_wrapped": True} for _ in rows[0]], "rows": cells}
 
 
@@ -180,8 +186,7 @@ def home(blocks: Iterable[Block | None]) -> View:
 
 def sections_only(full: Message) -> Message:
     """The same facts without anything but paragraphs and buttons, for a Slack that refuses newer or richer blocks."""
-    plainer = [_as_section(block) for block in full.blocks]
-    return Message(text=full.text, blocks=tuple(b for b in plainer if b is not None))
+    return message(full.text, map(_as_section, full.blocks))
 
 
 def _as_section(block: Block) -> Block | None:
@@ -199,7 +204,9 @@ def paragraph(block: Block) -> Block | None:
 def _texts(block: Block) -> list[Mrkdwn]:
     """The texts of a block. They were made safe when the block was built."""
     if block["type"] == "table":
-        return [joined([of_object(cell) for cell in row]) for row in block["rows"]]
+        return [
+            mrkdwn("• {}", joined([of_object(c) for c in row if c["text"] != NO_CELL])) for row in block["rows"][1:]
+        ]
     if block["type"] == "rich_text":
         told = "".join(leaf["text"] for part in block["elements"] for leaf in part["elements"])
         return [code(line, 300) for line in told.split("\n") if line.strip()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bot.core.blockkit import problems
 from bot.slack.blocks import Block, Message, View, context, modal, paragraph, plain_object, section, sections_only
 from bot.slack.explained import example
-from bot.slack.text import Mrkdwn, lines
+from bot.slack.text import Mrkdwn, code, lines, mrkdwn
 
 PASTE_CALLBACK, ANSWER_CALLBACK = "mfi.explain", "mfi.explained"
 TEXT, MORE = "text", "more"
@@ -31,7 +31,7 @@ def paste_view(first: Mrkdwn | None = None, *, shared_as: str = "") -> View:
         ),
     )
     shared = Mrkdwn("📣 The answer will be shown to the whole channel.") if shared_as else None
-    eml = Mrkdwn("A whole bounce as a file: `mfi explain - < bounce.eml` on the command line.")
+    eml = mrkdwn("A whole bounce as a file: {} on the command line.", code("mfi explain - < bounce.eml"))
     return modal(
         TITLE,
         [
@@ -69,4 +69,4 @@ def answer_view(answer: Message, title: str = TITLE) -> View:
     view = modal(title, blocks, callback_id=ANSWER_CALLBACK)
     if not problems(view, "modal"):
         return view
-    return modal(title, sections_only(answer).blocks, callback_id=ANSWER_CALLBACK)
+    return modal(title, sections_only(answer).blocks or [section(answer.text)], callback_id=ANSWER_CALLBACK)

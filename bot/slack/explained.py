@@ -6,11 +6,12 @@ and what to do; then the source, and for a partner a note to copy. Several error
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from bot.services.destination import OurConnector
 from bot.slack.alert import DEFAULT_WORKSPACE
-from bot.slack.blocks import Block, Message, actions, button, context, fields, header, message, section, table
+from bot.slack.blocks import Block, Message, actions, button, context, header, message, section, table
 from bot.slack.evidence import shown_host
 from bot.slack.our_connector import (
     ALSO,
@@ -18,11 +19,12 @@ from bot.slack.our_connector import (
     connector_blocks,
     connector_lines,
     first_incident,
+    for_partner,
     looked_up,
     note_blocks,
 )
 from bot.slack.text import Mrkdwn, article, code, joined, lines, mrkdwn, num, plain, prose, source
-from bot.slack.wording import OWNER_WORDS
+from bot.slack.wording import OWNER_WORDS, count
 from knowledge.article import Article
 from knowledge.diagnosis import Confidence
 from knowledge.explanation import EXAMPLE, Explanation
@@ -56,12 +58,15 @@ def explain_reply(
             section(lines(_happened(said), article(said.meaning, 1200))),
             section(lines(_who(said, ours), _bounced(said), _conflict(said))),
             *live,
-            fields(*_stated(said)),
-            section(_causes(said)),
-            section(_fixes(said)),
-            section(_fix_now(said, ours)),
             *_also(also),
-            context(_footer(said), source(said.article.source_url, f"Source, {said.article.source_published}")),
+            section(_causes(said)),
+            section(_fixes(said, ours)),
+            section(_fix_now(said, ours)),
+            context(
+                *_evidence(said),
+                _footer(said),
+                source(said.article.source_url, f"Source, {said.article.source_published}"),
+            ),
             *note_blocks(said, ours),
         ],
     )
@@ -86,13 +91,15 @@ def example() -> Mrkdwn:
 
 
 def _name(said: Explanation) -> str:
-    """The big line: the code as everybody looks it up, and what it is called."""
-    return f"{said.diagnosis.code} {said.title}"
+    """The big line: the code as everybody looks it up, what it is called, and the expired form if that was given."""
+    d = said.diagnosis
+    expired = f" (expired: {d.reported})" if d.expired and d.reported not in (None, d.code) else ""
+    return f"{d.code} {said.title}{expired}"
 
 
 def _spoken(said: Explanation, ours: OurConnector | None, workspace: str) -> Mrkdwn:
     """Everything that matters in words, for notifications, screen readers and search."""
-    first = article(said.fixes[0], 240) if said.fixes else Mrkdwn("See the source.")
+    first = next((article(step, 240) for step in _steps(said)), Mrkdwn("See the source."))
     rows = [mrkdwn("{} {} {}", row.code, row.title, code(row.server, 80) if row.server else "") for row in said.errors]
     several = lines(mrkdwn("{} different errors:", len(rows)), *rows) if rows else None
     mine = connector_lines(ours, said.diagnosis.code, workspace) if ours else None
@@ -104,10 +111,15 @@ def _several(said: Explanation) -> list[Block | None]:
     """Several errors as a short table; the first of them is explained below it."""
     if not said.errors:
         return []
-    head = ("Code", "What it says", "Server", "Recipients")
-    rows = [(r.code, r.title, r.server or "–", str(r.recipients or "–")) for r in said.errors]
-    intro = mrkdwn("*{} different errors stand in this text.* The first one is explained below.", len(rows))
-    return [section(intro), table([[plain(cell, 80) for cell in row] for row in (head, *rows)])]
+    intro = mrkdwn("*{} different errors stand in this text.* The first one is explained below.", len(said.errors))
+    columns = {
+        "Code": [row.code for row in said.errors],
+        "What it says": [row.title for row in said.errors],
+        "Server": [row.server or "" for row in said.errors],
+        "For": [count(row.recipients, "recipient") if row.recipients else "" for row in said.errors],
+    }
+    told = [(name, *cells) for name, cells in columns.items() if any(cells)]
+    return [section(intro), table([[plain(cell, 80) for cell in row] for row in zip(*told, strict=True)])]
 
 
 def _happened(said: Explanation) -> Mrkdwn:
@@ -117,9 +129,10 @@ def _happened(said: Explanation) -> Mrkdwn:
         return Mrkdwn("")
     where = shown_host(d.smart_host or d.ip or "", d.ip) if d.smart_host or d.ip else None
     whom = code(d.recipient, 120) if d.recipient else None
-    to = mrkdwn(" to {}", where or whom or "") if where or whom else Mrkdwn("")
+    to = mrkdwn(" for {}", whom) if whom else Mrkdwn("")
+    via = mrkdwn("; at {}", where) if where else Mrkdwn("")
     state = "went back to its sender" if said.already_bounced else "waits"
-    return mrkdwn("*Mail{} {}: {}.*", to, state, _lowered(said.because or said.title))
+    return mrkdwn("*Mail{} {}{}: {}.*", to, state, via, _lowered(said.because or said.title))
 
 
 def _lowered(title: str) -> str:
@@ -158,15 +171,12 @@ def _conflict(said: Explanation) -> Mrkdwn:
     return mrkdwn("⚠️ *Two things disagree.* {}", prose(said.conflict, 600)) if said.conflict else Mrkdwn("")
 
 
-def _stated(said: Explanation) -> list[Mrkdwn]:
+def _evidence(said: Explanation) -> list[Mrkdwn | None]:
     """What the text itself states beyond the sentence on top."""
     d = said.diagnosis
-    told = (
-        ("Exact words", d.detail if d.detail not in (f"{d.reply} {d.code}", d.code) else d.reason, 300),
-        ("Recipient", d.recipient, 120),
-        ("Last tried", d.retry_at, 60),
-    )
-    return [lines(mrkdwn("*{}*", name), code(value, limit)) for name, value, limit in told if value]
+    words = d.reason if d.detail in (f"{d.reply} {d.code}", d.code) else d.detail
+    exact = mrkdwn("exact words: {}", code(words, 300)) if words and not looked_up(said) else None
+    return [exact, mrkdwn("last tried: {}", code(d.retry_at, 60)) if d.retry_at else None]
 
 
 def _causes(said: Explanation) -> Mrkdwn:
@@ -176,10 +186,23 @@ def _causes(said: Explanation) -> Mrkdwn:
     return lines(Mrkdwn("*Why* (likeliest first)"), *told, *shown) if told or shown else Mrkdwn("")
 
 
-def _fixes(said: Explanation) -> Mrkdwn:
-    shown = [mrkdwn("{}. {}", num(n), article(fix, 420)) for n, fix in enumerate(said.fixes[:8], 1)]
+def _fixes(said: Explanation, ours: OurConnector | None) -> Mrkdwn:
+    shown = [mrkdwn("{}. {}", num(n), article(step, 420)) for n, step in enumerate(_steps(said), 1)]
     check = mrkdwn("*Then check:* {}", article(said.article.verify, 300))
-    return lines(Mrkdwn("*What to do*"), *shown, check) if shown else Mrkdwn("")
+    theirs = for_partner(said, ours)
+    ask = mrkdwn("*It is the partner's server:* {}", article(said.article.partner, 400)) if theirs else None
+    return lines(Mrkdwn("*What to do*"), ask, *shown, check) if shown else Mrkdwn("")
+
+
+def _steps(said: Explanation) -> list[str]:
+    """What to do; commands name the server of this error in place of the example's."""
+    server = said.diagnosis.smart_host or ""
+    named = server if _HOST.fullmatch(server) else None
+    return [_EXAMPLE_HOST.sub(named, fix) if named else fix for fix in said.fixes[:8]]
+
+
+_EXAMPLE_HOST = re.compile(r"(?<!-Fqdn )\bmail\.contoso\.com\b")
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,251}")
 
 
 def _fix_now(said: Explanation, ours: OurConnector | None) -> Mrkdwn:

@@ -13,7 +13,6 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 from bot.core.forecast import plain_span
 from bot.core.permissions import Verb
@@ -29,6 +28,7 @@ from bot.slack.intake import Ack, Intake, Request, broken
 from bot.slack.message_text import message_text
 from bot.slack.our_connector import ALSO, INCIDENT, PASTE, PROBE, looked_up
 from bot.slack.payload import Body, typed_of
+from bot.slack.remembered import Remembered
 from bot.slack.text import Mrkdwn, mrkdwn
 from bot.slack.windows import Windows
 from knowledge.article import Article
@@ -43,9 +43,6 @@ LOG = logging.getLogger(__name__)
 BUTTONS = "mfi.explain."
 LOOK_UP = 1.0
 """Seconds for finding our connector: a submission must be answered within three."""
-KEEP, KEPT = timedelta(minutes=30), 500
-"""How long, and for how many at once, it is remembered where a shared answer goes: as long as Slack takes one there."""
-
 GONE = Mrkdwn("This button is of another time: what it belonged to is not there any more.")
 BUSY = Mrkdwn("The database is too busy to note this; nothing was done. Try again.")
 NO_ERROR = Mrkdwn("I found no delivery error in that message.")
@@ -73,7 +70,7 @@ class Explaining:
     def __init__(self, intake: Intake) -> None:
         self._intake, self._deps = intake, intake.deps
         self._windows = Windows(self._deps.client)
-        self._shared: dict[str, tuple[datetime, Where]] = {}
+        self._shared = Remembered()
         self._acts: dict[str, Callable[[Click], Awaitable[None]]] = {
             PROBE: self._probe,
             INCIDENT: self._incident,
@@ -111,7 +108,7 @@ class Explaining:
     # --- the window to paste into ----------------------------------------------------------------------------------
     async def ask(self, request: Request, trigger_id: str, *, share: bool = False) -> None:
         """Open the window; say what to paste if Slack does not open it any more."""
-        view = paste_view(shared_as=self._remember(request.where) if share else "")
+        view = paste_view(shared_as=self._shared.keep(request.where, self._deps.clock()) if share else "")
         if await self._windows.open(trigger_id, view) is None:
             await self._intake.answers.say(request.where, paste_reply(Mrkdwn("What shall I explain?")))
 
@@ -137,7 +134,7 @@ class Explaining:
             await ack(response_action="errors", errors={TEXT: NOTHING_THERE})
 
     async def _answer_paste(self, ack: Ack, request: Request, answer: Message, token: str) -> None:
-        where = self._recall(token)
+        where = self._shared.take(token, self._deps.clock())
         if where is not None:
             await ack()
             self._intake.work(request, "a shared explanation", self._share(where, answer))
@@ -147,17 +144,6 @@ class Explaining:
 
     async def _share(self, where: Where, answer: Message) -> None:
         await self._intake.answers.say(where, answer, public=True)
-
-    def _remember(self, where: Where) -> str:
-        while len(self._shared) >= KEPT:
-            self._shared.pop(next(iter(self._shared)))
-        token = secrets.token_hex(8)
-        self._shared[token] = (self._deps.clock(), where)
-        return token
-
-    def _recall(self, token: str) -> Where | None:
-        at, where = self._shared.pop(token, (None, None))
-        return where if at is not None and self._deps.clock() - at < KEEP else None
 
     # --- a message's menu ------------------------------------------------------------------------------------------
     async def read_message(self, request: Request, message: object, trigger_id: str) -> None:

@@ -97,7 +97,7 @@ def _copied(line: str) -> str:
         if found[1] in LINK_HOSTS:
             out += [_defang(inner[done : found.start()]), found[0]]
             done = found.end()
-    return "".join([*out, _defang(inner[done:])]).replace("`", "'")
+    return re.sub(r"<(?=[@!#])", "‹", "".join([*out, _defang(inner[done:])])).replace("`", "'")
 
 
 _INERT = str.maketrans({"*": "∗", "~": "∼", "`": "'", "@": "＠", "|": "¦"})

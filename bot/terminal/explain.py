@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from knowledge.errors import ErrorRow
 from knowledge.explanation import EXAMPLE, Explanation
+from knowledge.partner_note import partner_note
 
 OWNER_WORDS = {
     "connector": "whoever looks after the connector",
@@ -22,10 +23,18 @@ OWNER_WORDS = {
 """Owner (as articles name it) → whom that means, in a person's words."""
 
 
-def render_explanation(explanation: Explanation, width: int = 80) -> str:
-    """The whole answer, lines at most `width` long where words permit."""
+def render_explanation(explanation: Explanation, width: int = 80, *, note: bool = False) -> str:
+    """The whole answer, lines at most `width` long where words permit.
+
+    `note`: where a partner must act first, a mail to their postmaster follows, to copy.
+    """
     blocks = _answer(explanation, width) if explanation.found else _no_answer(width)
-    return "\n".join(blocks) + "\n"
+    text = "\n".join(blocks) + "\n"
+    return text + _partner(explanation) if note and explanation.owner[:1] == ("partner",) else text
+
+
+def _partner(e: Explanation) -> str:
+    return f"\nReady to send to the partner's postmaster:\n\n{textwrap.indent(partner_note(e), '  ')}"
 
 
 def _no_answer(width: int) -> Iterator[str]:
@@ -43,11 +52,12 @@ def _no_answer(width: int) -> Iterator[str]:
 
 
 def _answer(e: Explanation, width: int) -> Iterator[str]:
+    yield from _several(e, width)
     heading = _headline(e)
     yield heading
     yield "=" * min(len(heading), width)
     yield from _facts(e, width)
-    yield from _several(e, width)
+    yield from _contradiction(e, width)
     yield ""
     yield _wrapped(e.meaning, width)
     yield from _section("Who must act", [_sentence(OWNER_WORDS[owner]) for owner in e.owner], width, "-")
@@ -104,10 +114,14 @@ def _section(title: str, items: Iterable[str], width: int, bullet: str | None = 
 
 
 def _several(e: Explanation, width: int) -> Iterator[str]:
-    """Several errors as a short table, the main one first; then what contradicts what, and what else a search found."""
+    """Several errors as a short table, the main one first."""
     if e.errors:
-        yield from ("", f"{len(e.errors)} different errors stand in this text; the first is explained here.")
-        yield from _table(e.errors, width)
+        yield f"{len(e.errors)} different errors stand in this text; the first is explained below."
+        yield from (*_table(e.errors, width), "")
+
+
+def _contradiction(e: Explanation, width: int) -> Iterator[str]:
+    """What contradicts what, and what else a search by words found."""
     if e.conflict:
         yield from ("", _wrapped(f"They disagree: {_clean(e.conflict)}", width))
     if len(e.matches) > 1:

@@ -32,13 +32,13 @@ EXPIRED = (
     "[LastAttemptedServerName=mail.fabrikam.test] final recipient: <orders@fabrikam.test>"
 )
 POSTFIX = (
-    "Mar  3 02:11:09 gw postfix/smtp[4711]: 9F2B41C0A3: to=<anna@west.contoso.test>, "
+    "Mar  3 02:11:09 gw postfix/smtp[4711]: 9F2B41C0A3: to=<billing@west.contoso.test>, "
     "relay=black-hole.mail.test[127.25.0.21]:25, delay=4022, delays=4021/0.02/1/0, dsn=4.4.1, status=deferred "
     "(connect to black-hole.mail.test[127.25.0.21]:25: Connection timed out)"
 )
 UNKNOWN = "554 5.6.77 Some limit of ours that nobody has heard of"
 TWO = (
-    "to=<anna@onprem.contoso.test>, 450 4.4.316 Connection refused [LastAttemptedServerName=refused.mail.test]\n"
+    "to=<billing@onprem.contoso.test>, 450 4.4.316 Connection refused [LastAttemptedServerName=refused.mail.test]\n"
     "to=<old@contoso.test>, 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup"
 )
 
@@ -140,7 +140,7 @@ async def test_a_long_paste_goes_into_a_window_which_shows_the_answer(client: Cl
 
 
 async def test_a_message_is_explained_from_its_menu(client: Client):
-    await client.send(TWO.replace("\n", " and ", 1))
+    await client.send(TWO)
     written = client.messages.filter(has_text="RESOLVER.ADR").last
     await written.hover()
     await written.locator("[data-callback-id=mfi_explain_message]").click()
@@ -155,6 +155,5 @@ async def test_a_message_is_explained_from_its_menu(client: Client):
 async def test_words_bring_the_best_article_and_other_candidates(client: Client):
     answer = await client.type("/mfi explain certificate expired")
     await expect(answer).to_contain_text("These words fit too")
-    await client.picture("words", answer)
     await answer.locator("button", has_text="DANE").first.click()
     await expect(client.messages.last).to_contain_text("DANE", timeout=10 * SECOND)

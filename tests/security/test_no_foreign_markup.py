@@ -7,6 +7,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,9 +20,12 @@ from bot.core.fix_plan import Plan, PlanStep, SenderCount
 from bot.core.foresight import Warned
 from bot.core.permissions import Admins, Decision
 from bot.core.views import Disagreement, IncidentView
+from bot.services.destination import Fit, OurConnector
 from bot.slack import replies
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, sections_only, text_only
+from bot.slack.explain_modal import answer_view, paste_view
+from bot.slack.explain_modal import loading_view as explain_loading
 from bot.slack.explained import explain_reply, paste_reply
 from bot.slack.home import home_view
 from bot.slack.plan_modal import loading_view, plan_view, refused_view
@@ -30,6 +34,8 @@ from bot.slack.thread import render_event
 from bot.slack.vocabulary import help_lines, help_reply, unknown_word
 from knowledge.articles import articles
 from knowledge.diagnose import explain
+from knowledge.diagnosis import Diagnosis
+from knowledge.explanation import Explanation
 from storage.records import WARNING_PREFIX, Action, ActionState, ConnectorKind, IncidentState, StepKind
 
 
@@ -53,13 +59,15 @@ OURS = re.compile(
     r"|<https://(?:learn\.microsoft\.com|admin\.exchange\.microsoft\.com|slack\.com|www\.rfc-editor\.org)[^<>|\s]*\|[^<>|]*>"
 )
 """Live markup that our own templates make. Foreign text must not be able to: the ids in it are called EVIL."""
+KNOWN = re.compile(r"https://learn\.microsoft\.com/\S*")
+"""In text to copy, where `<` and `@` are only letters, links to the documentation stay whole."""
 LINK = re.compile(r"\w+://|\bwww\.\w|\b(?:mailto|tel|javascript|data):|[\w-]\.[a-z]{2,}/\w", re.IGNORECASE)
 
 
 def _texts(value: object) -> Iterator[tuple[str, str]]:
-    """Every text object (type, text) in a payload."""
+    """Every text object (type, text) in a payload; table cells and the text of preformatted blocks, too."""
     if isinstance(value, Mapping):
-        if value.get("type") in ("mrkdwn", "plain_text") and isinstance(value.get("text"), str):
+        if value.get("type") in ("mrkdwn", "plain_text", "raw_text", "text") and isinstance(value.get("text"), str):
             yield value["type"], value["text"]
         for inner in value.values():
             yield from _texts(inner)
@@ -78,6 +86,9 @@ def check(payload: Mapping[str, Any]) -> None:
         for char in text:
             assert char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"), (char, text)
         assert not any("EVIL" in live for live in OURS.findall(text)), text
+        if kind == "text":
+            assert not LINK.search(KNOWN.sub("", text)), text
+            continue
         rest = OURS.sub("", text)
         assert "<" not in rest and ">" not in rest, (kind, text)
         assert not LINK.search(rest), (kind, text)
@@ -184,7 +195,16 @@ def _templates() -> Iterator[tuple[str, Template]]:
         "explain with a recipient",
         lambda f: explain_reply(explain(f"<{f}@contoso.com>: 450 4.4.317 {f} in reply to RCPT")),
     )
+    yield "explain several errors", lambda f: explain_reply(explain(_several(f)))
+    yield "explain in a window", lambda f: answer_view(explain_reply(explain(_several(f)), _ours(f)))
+    yield "explain with a connector", lambda f: explain_reply(_everything(f), _ours(f), workspace=f)
+    for code in ("4.4.316", "4.7.320", "5.7.1"):
+        yield f"explain for a partner {code}", lambda f, c=code: explain_reply(_everything(f, c), _ours(f, PARTNER))
+    yield "explain without a connector", lambda f: explain_reply(_everything(f, "5.7.1"))
+    yield "explain with others", lambda f: explain_reply(explain(f), None, articles().search("certificate"))
     yield "paste", lambda f: paste_reply(prose(f))
+    yield "window to paste into", lambda f: paste_view(prose(f), shared_as="a1b2")
+    yield "window while reading", lambda f: explain_loading()
     yield "unknown word", unknown_word
     yield "unknown connector", lambda f: replies.unknown_connector("probe", f, [World(f).connector()])
     yield "no connector at all", lambda f: replies.unknown_connector("probe", f, [])
@@ -213,6 +233,39 @@ def _templates() -> Iterator[tuple[str, Template]]:
     yield "refusal", lambda f: replies.refusal(Decision(False, f), Admins())
     yield "help", lambda f: help_reply()
     yield "home", lambda f: home_view(World(f).status(), f, help_lines())
+
+
+PARTNER = ConnectorKind.PARTNER
+
+
+def _several(foreign: str) -> str:
+    """Two errors about this."""
+    line = foreign.replace("\n", " ")[:300]
+    return (
+        f"450 4.4.316 {line} [LastAttemptedServerName={line}]\n"
+        f"550 5.1.10 {line} to=<{line}@x.test>: Recipient not found\n450 5.4.1 {line}"
+    )
+
+
+def _everything(foreign: str, code: str = "4.4.316") -> Explanation:
+    """An explanation in which whatever can be foreign is."""
+    known = explain(_several("x"))
+    hostile = Diagnosis(
+        code=code, reported=foreign or "x", reply="450", smart_host=foreign, ip=foreign, recipient=foreign,
+        retry_at=foreign, reason=foreign, detail=foreign, evidence=(0, 999), others=(foreign,),
+    )  # fmt: skip
+    rows = tuple(replace(row, diagnosis=replace(hostile, code=foreign), title=foreign) for row in known.errors)
+    article = articles().for_code(code)
+    return replace(known, diagnosis=hostile, article=article, errors=rows, conflict=foreign)
+
+
+def _ours(foreign: str, kind: ConnectorKind = ConnectorKind.ON_PREMISES) -> OurConnector:
+    world = World(foreign)
+    connector = world.connector(kind=kind)
+    warned = _warning(foreign, f"{WARNING_PREFIX}new").incident
+    incident = world.incident(code=foreign, channel=foreign, ts=foreign)
+    view = replace(world.row(connector=connector), incidents=(incident,), warnings=(warned,))
+    return OurConnector(view=view, fit=Fit.SERVER)
 
 
 def _recoded(world: Any, code: str) -> Any:

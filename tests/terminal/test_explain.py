@@ -47,7 +47,7 @@ def test_a_waiting_refusal_reads_from_what_happened_to_the_source() -> None:
 
 def test_an_expired_error_is_named_as_reported_and_said_to_have_bounced() -> None:
     text = shown("550 5.4.317 Message expired\n450 4.4.315 earlier")
-    assert text.startswith("550 5.4.317  Cannot connect to remote server\n")
+    assert "\n550 5.4.317  Cannot connect to remote server\n====" in text
     assert "the expired form of 4.4.317" in text
     assert "Also named:   4.4.315" in text
     assert "Yes: it waited out" in text
@@ -101,3 +101,29 @@ def test_several_errors_are_a_short_table_with_the_main_one_first() -> None:
 def test_a_search_names_what_else_it_found() -> None:
     text = " ".join(shown("dane").split())
     assert "Found by these words too: 4.7.322 DANE: the certificate has expired" in text
+
+
+def test_several_errors_stand_in_a_table_before_the_main_one() -> None:
+    text = shown(
+        "to=<a@contoso.test>, 450 4.4.316 Connection refused [LastAttemptedServerName=mx.contoso.test]\n"
+        "to=<b@contoso.test>, 550 5.1.10 RecipientNotFound; Recipient not found"
+    )
+    assert text.startswith("2 different errors stand in this text; the first is explained below.\n")
+    assert text.index("5.1.10") < text.index("450 4.4.316  Connection refused\n====")
+
+
+def test_what_contradicts_is_said_below_the_facts() -> None:
+    text = shown("450 5.4.1 Relay access denied")
+    assert "They disagree: 450 says try again later" in text
+
+
+def test_other_articles_that_fit_the_words_are_named() -> None:
+    assert "Found by these words too:" in shown("relay denied")
+
+
+def test_a_partners_postmaster_gets_a_note_where_a_person_reads_and_a_partner_must_act() -> None:
+    error = explain("550 5.7.1 Relay access denied by mx.fabrikam.test")
+    assert error.owner[0] == "partner"
+    assert "Dear postmaster" in render_explanation(error, note=True)
+    assert "Dear postmaster" not in render_explanation(error)
+    assert "Dear postmaster" not in render_explanation(explain("450 4.4.316"), note=True)
