@@ -37,10 +37,14 @@ POSTFIX = (
     "(connect to black-hole.mail.test[127.25.0.21]:25: Connection timed out)"
 )
 UNKNOWN = "554 5.6.77 Some limit of ours that nobody has heard of"
-TWO = (
-    "to=<billing@onprem.contoso.test>, 450 4.4.316 Connection refused [LastAttemptedServerName=refused.mail.test]\n"
-    "to=<old@contoso.test>, 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup"
-)
+TWO = """Final-Recipient: rfc822;billing@onprem.contoso.test
+Action: failed
+Diagnostic-Code: smtp;550 5.4.316 Message expired, connection refused [LastAttemptedServerName=refused.mail.test]
+
+Final-Recipient: rfc822;old@contoso.test
+Action: failed
+Diagnostic-Code: smtp;550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup
+"""
 
 
 @dataclass
@@ -149,6 +153,7 @@ async def test_a_message_is_explained_from_its_menu(client: Client):
     await client.modal.get_by_test_id("modal-close").click()
     answer = await client.type(f"/mfi explain {TWO}")
     await expect(answer.locator("table")).to_contain_text("5.1.10")
+    await expect(answer.locator("table")).to_contain_text("1 recipient")
     await client.picture("two", answer)
 
 
