@@ -42,6 +42,8 @@ class Addressing:
         jobs = [self._host(text) for text in dict.fromkeys(self.request.hosts)]
         if self.request.mx_domain:
             jobs.append(self._domain(self.request.mx_domain))
+        if len(jobs) == 1:
+            return await jobs[0]
         return [found for group in await asyncio.gather(*jobs) for found in group]
 
     async def _host(self, text: str) -> list[Found]:

@@ -26,6 +26,10 @@ class Deadline:
         """The present moment on the same clock."""
         return self._clock()
 
+    def until(self, seconds: float) -> float:
+        """The moment on the loop's clock at which a phase of so many seconds ends, but no later than the deadline."""
+        return min(self._clock() + seconds, self.at)
+
     def within(self, seconds: float) -> AbstractAsyncContextManager[object]:
         """A timeout for one phase: raises TimeoutError after `seconds` or at the deadline, whichever comes first."""
-        return asyncio.timeout_at(min(self._clock() + seconds, self.at))
+        return asyncio.timeout_at(self.until(seconds))

@@ -176,8 +176,8 @@ class Dialogue:
         if not self._wire.open:
             raise Broken(Cause.CLOSED, "closed after STARTTLS was accepted")
         try:
-            async with self._found.deadline.within(HANDSHAKE):
-                return await self._wire.secure(self._terms.context, self._terms.sni)
+            until = self._found.deadline.until(HANDSHAKE)
+            return await self._wire.secure(self._terms.context, self._terms.sni, until)
         except (OSError, TimeoutError) as error:
             raise Broken(*tls.cause_of(error)) from None
 
@@ -255,17 +255,16 @@ class Dialogue:
 
     async def _read(self, seconds: float) -> Reply:
         """One reply within the limit. Raises Broken."""
-        parser = ReplyParser()
+        parser, until = ReplyParser(), self._found.deadline.until(seconds)
         try:
-            async with self._found.deadline.within(seconds):
-                while True:
-                    data = await self._wire.read()
-                    result = parser.feed(data) if data else self._end()
-                    if isinstance(result, Reply):
-                        self._wire.unread(parser.rest)
-                        return result
-                    if result is not None:
-                        raise Broken(result, "too much" if result is Cause.FLOOD else f"not SMTP: {sanitise(data)}")
+            while True:
+                data = await self._wire.read(until)
+                result = parser.feed(data) if data else self._end()
+                if isinstance(result, Reply):
+                    self._wire.unread(parser.rest)
+                    return result
+                if result is not None:
+                    raise Broken(result, "too much" if result is Cause.FLOOD else f"not SMTP: {sanitise(data)}")
         except TimeoutError:
             raise Broken(Cause.STALLED, "never finished its reply" if parser.begun else "silent") from None
 

@@ -21,6 +21,7 @@ SHOWN = 200
 
 _LINE = re.compile(rb"([0-9]{3})(?:([ -])(.*))?\Z", re.DOTALL)
 _START = re.compile(rb"[0-9]{0,3}\Z|[0-9]{3}[ \r\n-]")
+_UNPRINTABLE = re.compile(r"[^ -~]")
 _ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |\Z)")
 
 
@@ -102,7 +103,7 @@ class ReplyParser:
 def sanitise(raw: bytes | str, limit: int = SHOWN) -> str:
     """Printable ASCII only, everything else `?`, at most `limit` characters."""
     text = raw[:limit].decode("latin-1") if isinstance(raw, bytes) else raw[:limit]
-    return "".join(c if " " <= c <= "~" else "?" for c in text)
+    return _UNPRINTABLE.sub("?", text)
 
 
 def capabilities(lines: Iterable[str]) -> tuple[str, ...]:

@@ -80,18 +80,21 @@ class Prober:
         tell: Progress = on_progress or (lambda _: None)
         tell(f"{Stage.DNS}: {', '.join(request.hosts) or request.mx_domain or 'nothing to ask for'}")
         found = _bounded(await Addressing(request, self._resolver, deadline).find())
-        async with asyncio.TaskGroup() as group:
-            jobs = [group.create_task(self._seen(f, request, deadline, tell)) for f in found]
-            looking = group.create_task(self._look(request, found, deadline))
-        seen, looked = [job.result() for job in jobs], looking.result()
+        seen, looked = await self._all(found, request, deadline, tell)
         checks = self._checker.conclude(request, looked, seen, self._clock()) if looked else NOT_MADE
         return overall(forgive_ipv6([s.target for s in seen]), deadline.elapsed_ms(), checks)
 
-    async def _look(self, request: ProbeRequest, found: Sequence[Found], deadline: Deadline) -> Looked | None:
-        """What the checks need to know, if they were asked for."""
-        if not request.checks:
-            return None
-        return await self._checker.look(request, [f.host for f in found if isinstance(f, Dial)], deadline)
+    async def _all(
+        self, found: Sequence[Found], request: ProbeRequest, deadline: Deadline, tell: Progress
+    ) -> tuple[list[Seen], Looked | None]:
+        """All targets at once, and what the checks need to know, if they were asked for. One target needs no task."""
+        if len(found) == 1 and not request.checks:
+            return [await self._seen(found[0], request, deadline, tell)], None
+        async with asyncio.TaskGroup() as group:
+            jobs = [group.create_task(self._seen(f, request, deadline, tell)) for f in found]
+            hosts = [f.host for f in found if isinstance(f, Dial)]
+            looking = group.create_task(self._checker.look(request, hosts, deadline)) if request.checks else None
+        return [job.result() for job in jobs], looking.result() if looking else None
 
     async def egress_open(self, targets: Sequence[tuple[str, int]], timeout: float) -> bool:
         """Is there a way out at all? True as soon as one (name or address, port) accepts a connection.
@@ -184,8 +187,11 @@ class Prober:
         """Wait until nobody else talks to this address, but not for ever."""
         lock = self._turns.setdefault(ip, asyncio.Lock())
         try:
-            async with deadline.within(min(TURN, deadline.remaining() / 3)):
-                await lock.acquire()
+            if not lock.locked():
+                await lock.acquire()  # never waits
+            else:
+                async with deadline.within(min(TURN, deadline.remaining() / 3)):
+                    await lock.acquire()
         except TimeoutError:
             yield
             return

@@ -21,6 +21,12 @@ GOODBYE = 0.3
 RECORD = 16 * 1024
 
 
+def _expire(waiter: asyncio.Future[None]) -> None:
+    """Nothing came in time."""
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
+
+
 class Wire(asyncio.Protocol):
     """The protocol of one connection."""
 
@@ -31,7 +37,7 @@ class Wire(asyncio.Protocol):
         self._buffer = bytearray()
         self._received = 0
         self._ended = False
-        self._news = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self._lost = asyncio.Event()
         self._session: ssl.SSLObject | None = None
         self._shaken = False
@@ -54,19 +60,19 @@ class Wire(asyncio.Protocol):
             self._incoming.write(data)
             if self._shaken:
                 self._decrypt(self._session)
-        self._news.set()
+        self._wake()
 
     def eof_received(self) -> None:
         """Nothing more will come; what is buffered can still be read."""
         self._ended = True
-        self._news.set()
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; `error` says why if it was not in peace."""
         self.error = self.error or exc
         self._ended = True
         self._lost.set()
-        self._news.set()
+        self._wake()
 
     @property
     def pending(self) -> bytes:
@@ -78,29 +84,44 @@ class Wire(asyncio.Protocol):
         """Can it still be written to?"""
         return self.transport is not None and not self._ended and not self.transport.is_closing()
 
-    async def secure(self, context: ssl.SSLContext, name: str | None) -> ssl.SSLObject:
-        """Shake hands, offering `name` as SNI. Raises OSError (ssl.SSLError included); how long is up to the caller."""
+    def _wake(self) -> None:
+        """There is news for the one who waits."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _news(self, until: float) -> None:
+        """Wait for news up to this moment of the loop's clock. Raises TimeoutError."""
+        loop = asyncio.get_running_loop()
+        self._waiter = waiter = loop.create_future()
+        alarm = loop.call_at(until, _expire, waiter)
+        try:
+            await waiter
+        finally:
+            alarm.cancel()
+            self._waiter = None
+
+    async def secure(self, context: ssl.SSLContext, name: str | None, until: float) -> ssl.SSLObject:
+        """Shake hands, offering `name` as SNI. Raises OSError (ssl.SSLError included), TimeoutError among them."""
         session = self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         while not self._shaken:
             try:
                 session.do_handshake()
-                self._shaken = True
+                self._shaken = True  # the last flight leaves with the first command
             except ssl.SSLWantReadError:
-                pass
-            finally:
                 self._flush()
-            if not self._shaken:
-                await self._more()
+                await self._more(until)
+            except ssl.SSLError:
+                self._flush()
+                raise
         self._decrypt(session)
         return session
 
-    async def _more(self) -> None:
-        """Wait for the peer's part of the handshake. Raises OSError when there will be none."""
+    async def _more(self, until: float) -> None:
+        """Wait for the peer's part of the handshake. Raises OSError when there will be none in time."""
         while not self._incoming.pending:
             if self._ended or self.flooded:
                 raise self.error if isinstance(self.error, OSError) else ConnectionError("closed")
-            self._news.clear()
-            await self._news.wait()
+            await self._news(until)
 
     def _decrypt(self, session: ssl.SSLObject) -> None:
         """Turn all that has come into text."""
@@ -135,11 +156,13 @@ class Wire(asyncio.Protocol):
         """Put back what was read too much."""
         self._buffer[:0] = data
 
-    async def read(self) -> bytes:
-        """All that has come since the last read, waiting for something if need be; empty at the end."""
+    async def read(self, until: float) -> bytes:
+        """All that has come since the last read, waiting for something if need be; empty at the end.
+
+        Raises TimeoutError when nothing comes up to this moment of the loop's clock.
+        """
         while not self._buffer and not self._ended and not self.flooded:
-            self._news.clear()
-            await self._news.wait()
+            await self._news(until)
         data = bytes(self._buffer)
         self._buffer.clear()
         return data
