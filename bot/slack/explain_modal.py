@@ -30,7 +30,7 @@ def paste_view(first: Mrkdwn | None = None, *, shared_as: str = "") -> View:
             "error, log lines; in any language, several at once too."
         ),
     )
-    shared = Mrkdwn("📣 The answer will be shown to the whole channel.") if shared_as else None
+    shared = Mrkdwn("⚠️ The answer will be shown to the whole channel.") if shared_as else None
     eml = mrkdwn("A whole bounce as a file: {} on the command line.", code("mfi explain - < bounce.eml"))
     return modal(
         TITLE,
