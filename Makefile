@@ -25,13 +25,13 @@ lint: .venv/dev.stamp  ## formatting, style, types, import rules, generated docs
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m knowledge > /dev/null
-	@$(BIN)/cog --check -q -I . README.md
+	@$(BIN)/cog --check -I . README.md
 	@$(BIN)/codespell README.md CHANGELOG.md Makefile bot knowledge storage tests
 
 fmt: .venv/dev.stamp   ## format, fix what can be fixed, regenerate the README's tables and .env.example
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
-	@$(BIN)/cog -r -q -I . README.md
+	@$(BIN)/cog -r -I . README.md
 	@$(BIN)/python -c 'from bot.settings import render_env_example as r; print(r(), end="")' > .env.example
 
 knowledge: .venv/dev.stamp  ## which codes have an article, and that none is out of reach

@@ -71,7 +71,8 @@ async def test_a_killed_demo_takes_its_bot_along(tmp_path: Path):
     )
     assert demo.stdout
     await asyncio.wait_for(demo.stdout.readline(), 20)
-    (bot,) = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children")
+    (bot,) = (await asyncio.to_thread(children.read_text)).split()
     demo.kill()
     await demo.wait()
     async with asyncio.timeout(15):
