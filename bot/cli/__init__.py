@@ -218,7 +218,8 @@ def import_(kind: str, file: Path, as_json: bool) -> int:
     except UnreadableFile as error:
         raise ExitWith(EXIT_USAGE, str(error)) from None
     if as_json:
-        print_json({"kind": report.kind, **asdict(report.counts), "problems": [asdict(p) for p in report.problems]})
+        problems = [asdict(problem) for problem in report.problems]
+        print_json({"kind": report.kind, **asdict(report.counts), "problems": problems, "notes": report.notes})
     else:
         click.echo(render_import(report))
     used = report.counts.added + report.counts.changed + report.counts.unchanged

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache, partial
 from pathlib import Path
@@ -44,11 +44,12 @@ class ImportKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What an import did, and what in the file it could not use."""
+    """What an import did, what in the file it could not use, and what a reader should know besides, a line each."""
 
     kind: ImportKind
     counts: SyncCounts
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 async def import_file(store: Store, kind: ImportKind | str, path: Path, now: datetime) -> ImportReport:
@@ -62,10 +63,15 @@ async def import_file(store: Store, kind: ImportKind | str, path: Path, now: dat
     """
     kind = ImportKind(kind)
     problems, work = await asyncio.to_thread(_READERS[kind], path, now)
-    return ImportReport(kind=kind, counts=await work(store), problems=problems)
+    counts, notes = await work(store)
+    return ImportReport(kind=kind, counts=counts, problems=problems, notes=notes)
 
 
-_Work = Callable[[Store], Awaitable[SyncCounts]]
+_Outcome = tuple[SyncCounts, tuple[str, ...]]
+_Work = Callable[[Store], Awaitable[_Outcome]]
+
+_AHEAD = timedelta(hours=1)
+"""Mail dated later than this from now is a mistake in the file (clocks and time zones differ by less)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,27 +99,33 @@ class _Roster:
 
 def _connectors(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
     parsed = read_connectors(path, BACKEND)
+    keys = {row.key for row in parsed.rows}
     return parsed.problems, partial(
-        _take_settings, lambda db: connectors.sync(db, BACKEND, parsed.rows, now, complete=False)
+        _take_settings,
+        lambda db: connectors.sync(db, BACKEND, parsed.rows, now, complete=False),
+        lambda db: _unlisted([c.name for c in connectors.every(db) if c.backend == BACKEND and c.key not in keys]),
     )
 
 
 def _domains(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
     parsed = read_domains(path, BACKEND)
     return parsed.problems, partial(
-        _take_settings, lambda db: domains.sync(db, BACKEND, parsed.rows, now, complete=False)
+        _take_settings, lambda db: domains.sync(db, BACKEND, parsed.rows, now, complete=False), lambda db: ()
     )
 
 
 def _messages(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
     parsed = read_messages(path, BACKEND)
-    return parsed.problems, partial(_take_messages, rows=[_understood(m) for m in parsed.rows], now=now)
+    ahead = sum(m.received_at > now + _AHEAD for m in parsed.rows)
+    rows = [_understood(m) for m in parsed.rows if m.received_at <= now + _AHEAD]
+    problems = (Problem(0, f"{ahead} rows are dated in the future"),) if ahead else ()
+    return parsed.problems + problems, partial(_take_messages, rows=rows, now=now)
 
 
 def _recipients(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
     parsed = read_recipients(path)
     return parsed.problems, lambda store: store.write(
-        lambda db: recipients.replace(db, BACKEND, parsed.rows, parsed.complete, now)
+        lambda db: (recipients.replace(db, BACKEND, parsed.rows, parsed.complete, now), ())
     )
 
 
@@ -125,16 +137,27 @@ _READERS = {
 }
 
 
-async def _take_settings(sync: Callable[[Database], SyncCounts], store: Store) -> SyncCounts:
+async def _take_settings(
+    sync: Callable[[Database], SyncCounts], remark: Callable[[Database], tuple[str, ...]], store: Store
+) -> _Outcome:
     counts = await store.write(sync)
     await _assign_waiting(store)
-    return counts
+    return counts, await store.read(remark)
 
 
-async def _take_messages(store: Store, *, rows: Sequence[MessageFacts], now: datetime) -> SyncCounts:
+def _unlisted(names: Sequence[str]) -> tuple[str, ...]:
+    """An export may show a part only, so what it lacks stays; but somebody may have meant to be rid of it."""
+    shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+    return (f"{len(names)} known before and not in this file, still watched: {shown}",) if names else ()
+
+
+async def _take_messages(store: Store, *, rows: Sequence[MessageFacts], now: datetime) -> _Outcome:
     roster = await store.read(_Roster.of)
     assigned = await asyncio.to_thread(roster.assigned, rows)
-    return await store.write(lambda db: _store_messages(db, rows, now, (roster, assigned)))
+    counts = await store.write(lambda db: _store_messages(db, rows, now, (roster, assigned)))
+    distinct = len({(m.key, m.recipient) for m in rows})
+    needless = distinct - counts.added - counts.changed - counts.unchanged
+    return counts, (f"{needless} are not waiting and never were here: not needed",) if needless else ()
 
 
 def _store_messages(

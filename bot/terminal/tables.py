@@ -55,10 +55,11 @@ def render_import(report: ImportReport) -> str:
     """What an import did, then every row that it could not use."""
     counts = report.counts
     head = f"{report.kind}: {counts.added} added, {counts.changed} changed, {counts.unchanged} unchanged"
+    notes = [Text(_one_line(note)) for note in report.notes]
     bad = [Text(f"  line {problem.line}: {_one_line(problem.text)}") for problem in report.problems]
     if not bad:
-        return printed(Text(head))
-    return printed(Text(head), Text(f"{len(bad)} not used:"), *bad)
+        return printed(Text(head), *notes)
+    return printed(Text(head), *notes, Text(f"{len(bad)} not used:"), *bad)
 
 
 def render_syncs(outcomes: Sequence[Mapping[str, Any]]) -> str:

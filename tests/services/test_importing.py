@@ -230,3 +230,21 @@ async def test_a_large_export_is_taken_without_holding_up_the_loop(store: Store,
     watching.cancel()
     assert report.counts == SyncCounts(added=20_000)
     assert longest < 0.5
+
+
+async def test_mail_from_the_future_is_a_mistake_and_not_taken(store: Store, path: Path) -> None:
+    far = row("<1@c>", "r@onprem.contoso.com").replace("2026-11-24", "2027-11-24")
+    report = await take(store, path, "messages", HEADER + far + row("<2@c>", "r@onprem.contoso.com"))
+    assert report.counts.added == 1
+    assert [problem.text for problem in report.problems] == ["1 rows are dated in the future"]
+
+
+async def test_mail_that_ended_unknown_to_us_is_counted_in_a_note(store: Store, path: Path) -> None:
+    report = await take(store, path, "messages", HEADER + row("<1@c>", "r@onprem.contoso.com", "Delivered"))
+    assert report.notes == ("1 are not waiting and never were here: not needed",)
+
+
+async def test_connectors_that_a_later_export_lacks_are_named(store: Store, path: Path) -> None:
+    assert (await take(store, path, "connectors", CONNECTORS)).notes == ()
+    report = await take(store, path, "connectors", CONNECTORS[:1])
+    assert report.notes == ("2 known before and not in this file, still watched: Hub, To Fabrikam",)
