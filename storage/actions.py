@@ -44,6 +44,7 @@ _INTEND = """UPDATE action_steps SET state = 'intended', intended_at = ?, before
 _RESULT = """UPDATE action_steps SET state = ?, finished_at = ?, after = coalesce(?, after), detail = ?
     WHERE action_id = ? AND position = ?"""
 _STEPS = "SELECT * FROM action_steps WHERE action_id = ? ORDER BY position"
+_VERIFY_BY = "UPDATE actions SET verify_at = ?1 WHERE state = 'verifying' AND verify_at > ?1"
 _FORGET_OFFERS = "DELETE FROM actions WHERE state = 'offered' AND expires_at < ?"
 
 
@@ -111,6 +112,11 @@ def put_result(
 def due_to_verify(db: Database, now: datetime, limit: int = 50) -> list[Action]:
     """Actions whose verification is due, longest overdue first."""
     return [_action(row) for row in db.query(_DUE, [to_ms(now), limit])]
+
+
+def verify_by(db: Database, latest: datetime) -> int:
+    """No verification is due later than this: a clock that was ahead can't put it off. How many were."""
+    return db.execute(_VERIFY_BY, [to_ms(latest)]).rowcount
 
 
 def running(db: Database) -> list[Action]:

@@ -145,19 +145,14 @@ def get_refs(db: Database, backend: str, refs: Iterable[tuple[str, str]]) -> lis
     return list(map(_message, rows))
 
 
-def left_since(db: Database, connector_id: int, since: datetime) -> int:
-    """How many messages were delivered through a connector since then: the proof that mail flows."""
-    return ended_since(db, connector_id, since).get(MessageStatus.DELIVERED, 0)
-
-
-def ended_since(db: Database, connector_id: int, since: datetime) -> dict[MessageStatus, int]:
-    """How many messages stopped waiting at a connector since then, by how."""
-    rows = db.execute(
-        """SELECT status, count(*) FROM queued_messages
-            WHERE connector_id = ? AND ended_at >= ? AND status <> 'queued' GROUP BY status""",
-        [connector_id, to_ms(since)],
-    )
-    return {MessageStatus(status): count for status, count in rows}
+def passed_since(db: Database, connector_id: int, *, received: datetime, left: datetime, now: datetime) -> int:
+    """How many messages came in after `received` and were noted as delivered between `left` and `now`."""
+    (count,) = db.execute(
+        """SELECT count(*) FROM queued_messages WHERE connector_id = ? AND status = 'delivered' AND status <> 'queued'
+            AND received_at > ? AND ended_at BETWEEN ? AND ?""",
+        [connector_id, to_ms(received), to_ms(left), to_ms(now)],
+    ).fetchone()
+    return int(count)
 
 
 def sample(db: Database, connector_id: int, now: datetime) -> None:
@@ -180,12 +175,17 @@ def samples(db: Database, connector_id: int, since: datetime) -> list[tuple[date
     return [(from_ms(at), waiting) for at, waiting in rows]
 
 
-def expire(db: Database, before: datetime) -> int:
-    """End what still counts as queued although its time was up before then: nobody reads its source any more."""
+def expire(db: Database, before: datetime, *, read_since: datetime) -> int:
+    """Count as gone what counts as queued although its time was up before then, where nobody reads its source.
+
+    A mail system that was read since `read_since` says itself what waits: nothing of it is touched. And whatever is
+    listed as queued later on waits again.
+    """
     ended = db.execute(
-        """UPDATE queued_messages SET status = 'expired', ended_at = expires_at
-            WHERE status = 'queued' AND expires_at < ?""",
-        [to_ms(before)],
+        """UPDATE queued_messages SET status = 'gone', ended_at = expires_at
+            WHERE status = 'queued' AND expires_at < ?
+            AND backend NOT IN (SELECT backend FROM syncs WHERE error IS NULL AND finished_at >= ?)""",
+        [to_ms(before), to_ms(read_since)],
     )
     return ended.rowcount
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -19,7 +20,8 @@ from bot.backends.ports import Backend, BackendError, Snapshot, Unreachable
 from bot.core.assignment import Basis, assigner, basis
 from bot.core.clock import Clock
 from bot.core.policy import Policy
-from bot.services.monitor import blind_incident
+from bot.services.monitor import probes_say_nothing
+from bot.services.steadiness import Steadiness
 from bot.services.triage import due_for_triage, triage_connector
 from knowledge.diagnose import diagnose
 from storage import connectors, domains, incidents, messages, syncs
@@ -46,6 +48,7 @@ class Syncing:
         *,
         default_channel: str,
         deadline: float = DEADLINE,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._backends = backends
@@ -53,6 +56,7 @@ class Syncing:
         self._clock = clock
         self._default_channel = default_channel
         self._deadline = deadline
+        self._steadiness = Steadiness(clock, monotonic)
         self._reading = {name: asyncio.Lock() for name in backends}
 
     async def sync(self, name: str) -> Counts:
@@ -109,18 +113,22 @@ class Syncing:
         before = messages.summaries(db)
         counts = _store(db, name, snapshot, prepared, now)
         syncs.finish(db, run, now, {f"{part}_{key}": n for part, c in counts.items() for key, n in asdict(c).items()})
-        blind = blind_incident(db) is not None
+        blind, steady = probes_say_nothing(db, self._policy, now), self._steadiness.look()
         for connector_id in touched(db, before, self._policy, now):
-            triage_connector(db, connector_id, self._policy, now, default_channel=self._default_channel, blind=blind)
+            triage_connector(
+                db, connector_id, self._policy, now, default_channel=self._default_channel, blind=blind, steady=steady
+            )
         return counts
 
 
 def touched(db: Database, before: Mapping[int | None, QueueSummary], policy: Policy, now: datetime) -> list[int]:
-    """Whom to look at after a change: another queue than `before`, an open incident, or mail that is stuck."""
+    """Whom to look at after a change: another queue than `before`, mail that is stuck, or no longer watched.
+
+    An open incident whose queue is the same is none of these: probes and the time bring it up by themselves.
+    """
     after = messages.summaries(db)
     changed = {c for c in before.keys() | after.keys() if c is not None and before.get(c) != after.get(c)}
-    suspects = {i.connector_id for i in incidents.open_everywhere(db) if i.connector_id is not None}
-    return sorted(changed | suspects | set(due_for_triage(db, policy, now)))
+    return sorted(changed.union(due_for_triage(db, policy, now), incidents.at_retired_connectors(db)))
 
 
 def _store(db: Database, name: str, snapshot: Snapshot, prepared: _Assigned | None, now: datetime) -> Counts:

@@ -1,7 +1,13 @@
-"""What time alone brings: mail that is stuck by now, escalation marks that pass, queue samples, and forgetting."""
+"""What time alone brings: mail that is stuck by now, escalation marks that pass, queue samples, and forgetting.
+
+Promises: what can't be taken back waits until the clock has run evenly for some minutes, after it was set and after
+the start; and nothing that a mail system still lists is ended here.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlite_utils import Database
@@ -9,7 +15,8 @@ from sqlite_utils import Database
 from bot.core.alerts import critical_reason, passed_marks
 from bot.core.clock import Clock
 from bot.core.policy import Policy
-from bot.services.monitor import blind_incident
+from bot.services.monitor import probes_say_nothing
+from bot.services.steadiness import Steadiness
 from bot.services.triage import due_for_triage, triage_connector
 from storage import actions, inbox, incidents, messages, outbox, probes, syncs
 from storage.connection import Store
@@ -26,48 +33,83 @@ KEEP_SENT = timedelta(days=30)
 KEEP_INBOX = timedelta(hours=24)
 KEEP_OFFERS = timedelta(days=1)
 EXPIRY_GRACE = timedelta(hours=1)
-"""A mail system that is read regularly reports the end itself; only what outlived its time by more is ended here."""
+"""A mail system that is read regularly reports the end itself. Elsewhere, what outlived its time by so much ends."""
 KEEP_INCIDENTS = timedelta(days=400)
 
 
 class Upkeep:
-    """One tick, called every minute or so, that does whatever of it is due."""
+    """One tick, called every few seconds, that does whatever of it is due."""
 
-    def __init__(self, store: Store, policy: Policy, clock: Clock, *, default_channel: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        clock: Clock,
+        *,
+        default_channel: str,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._policy = policy
         self._clock = clock
         self._default_channel = default_channel
+        self._steadiness = Steadiness(clock, monotonic)
         self._sampled_at: datetime | None = None
+        self._ended_at: datetime | None = None
         self._pruned_at: datetime | None = None
         self._revived_at: datetime | None = None
 
-    async def tick(self) -> None:
-        """1. Escalate and open what has become due. 2. Sample queues. 3. Forget what is too old.
+    async def clock_jumped(self) -> None:
+        """Call it after the clock was set: what was due by the old time is due within its usual time by the new one."""
+        self._steadiness.jumped()
+        await self._mend_verifications()
 
-        4. An open incident whose message was given up is tried again: the channel may have been put right.
+    async def tick(self) -> None:
+        """1. Escalate and open what has become due. 2. Sample queues, end mail that nobody reads any more.
+
+        3. Forget what is too old. 4. An open incident whose message was given up is tried again: the channel may have
+        been put right. While the clock is not steady nothing is escalated, sampled, ended or forgotten.
         """
-        now = self._clock()
-        await self._store.write(lambda db: sweep(db, self._policy, now, default_channel=self._default_channel))
-        if _is_due(self._sampled_at, SAMPLE_EVERY, now):
-            await self._store.write(lambda db: messages.expire(db, now - EXPIRY_GRACE))
+        now, steady = self._clock(), self._steadiness.look()
+        proven = self._steadiness.proven
+        await self._store.write(lambda db: self._sweep(db, now, steady=steady))
+        if steady and _is_due(self._sampled_at, SAMPLE_EVERY, now):
+            await self._mend_verifications()
             await self._store.write(lambda db: sample_queues(db, now))
             self._sampled_at = now
-        if _is_due(self._pruned_at, PRUNE_EVERY, now):
+        if proven and _is_due(self._ended_at, SAMPLE_EVERY, now):
+            await self._store.write(lambda db: self._end_unread(db, now))
+            self._ended_at = now
+        if proven and _is_due(self._pruned_at, PRUNE_EVERY, now):
             await self._store.write(lambda db: prune(db, now))
             self._pruned_at = now
         if _is_due(self._revived_at, REVIVE_EVERY, now):
             await self._store.write(lambda db: outbox.revive(db, now))
             self._revived_at = now
 
+    def _sweep(self, db: Database, now: datetime, *, steady: bool) -> int:
+        return sweep(db, self._policy, now, default_channel=self._default_channel, steady=steady)
 
-def sweep(db: Database, policy: Policy, now: datetime, *, default_channel: str) -> int:
-    """Triage the connectors that time alone may have changed, and only those; how many there were."""
-    due = set(due_for_triage(db, policy, now)) | set(incidents.at_retired_connectors(db))
-    due |= {w.connector_id for w in incidents.waiting(db) if may_be_told_louder(w, policy, now)}
-    blind = blind_incident(db) is not None
+    def _end_unread(self, db: Database, now: datetime) -> int:
+        return messages.expire(db, now - EXPIRY_GRACE, read_since=now - self._policy.stale_after)
+
+    async def _mend_verifications(self) -> None:
+        latest = self._clock() + self._policy.verify_after
+        await self._store.write(lambda db: actions.verify_by(db, latest))
+
+
+def sweep(db: Database, policy: Policy, now: datetime, *, default_channel: str, steady: bool = True) -> int:
+    """Triage the connectors that time alone may have changed, and only those; how many there were.
+
+    Not `steady`: the time is suspect, so only what does not depend on it is done.
+    """
+    due = set(incidents.at_retired_connectors(db))
+    if steady:
+        due |= set(due_for_triage(db, policy, now))
+        due |= {w.connector_id for w in incidents.waiting(db) if may_be_told_louder(w, policy, now)}
+    blind = probes_say_nothing(db, policy, now)
     for connector_id in sorted(due):
-        triage_connector(db, connector_id, policy, now, default_channel=default_channel, blind=blind)
+        triage_connector(db, connector_id, policy, now, default_channel=default_channel, blind=blind, steady=steady)
     return len(due)
 
 

@@ -18,15 +18,20 @@ class StandingClock:
 
     def __init__(self) -> None:
         self.now = datetime(2026, 3, 1, tzinfo=UTC)
+        self.set_by = timedelta(0)
 
     def __call__(self) -> datetime:
         return self.now
 
     def monotonic(self) -> float:
-        return self.now.timestamp()
+        return (self.now - self.set_by).timestamp()
 
     def advance(self, **span: float) -> None:
         self.now += timedelta(**span)
+
+    def set(self, **by: float) -> None:
+        """Somebody sets the clock; no time passes."""
+        self.now, self.set_by = self.now + timedelta(**by), self.set_by + timedelta(**by)
 
 
 @pytest.fixture

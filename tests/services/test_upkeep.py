@@ -10,10 +10,10 @@ import pytest
 from bot.core.policy import Policy
 from bot.services.triage import triage_connector
 from bot.services.upkeep import KEEP_PROBES, Upkeep, may_be_told_louder, prune, sweep
-from storage import inbox, incidents, messages, outbox, probes
+from storage import actions, inbox, incidents, messages, outbox, probes
 from storage.connection import Store
 from storage.incidents import Waiting
-from storage.records import Connector, MessageFacts, OutboxState, ProbeRecord, Severity
+from storage.records import Action, ActionState, Connector, MessageFacts, OutboxState, ProbeRecord, Severity
 
 
 async def deferred(store: Store, contoso: Connector, clock: Any, age: timedelta = timedelta(0)) -> None:
@@ -31,7 +31,7 @@ async def deferred(store: Store, contoso: Connector, clock: Any, age: timedelta 
 
 @pytest.fixture
 def upkeep(store: Store, clock: Any) -> Upkeep:
-    return Upkeep(store, Policy(), clock, default_channel="C1")
+    return Upkeep(store, Policy(), clock, default_channel="C1", monotonic=clock.monotonic)
 
 
 async def swept(store: Store, clock: Any) -> int:
@@ -101,9 +101,12 @@ async def test_a_clock_set_back_does_not_stop_upkeep(
 ) -> None:
     await deferred(store, contoso, clock)
     await upkeep.tick()
-    clock.advance(hours=-1)
-    await upkeep.tick()
-    assert len(await store.read(lambda db: messages.samples(db, contoso.id, clock()))) == 2
+    clock.set(hours=-1)
+    for _ in range(6):
+        await upkeep.tick()
+        clock.advance(minutes=1)
+    begun = clock() - timedelta(hours=1)
+    assert len(await store.read(lambda db: messages.samples(db, contoso.id, begun))) == 2
 
 
 async def test_old_facts_are_forgotten_and_the_newest_stay(store: Store, contoso: Connector, clock: Any) -> None:
@@ -155,9 +158,60 @@ async def test_mail_that_nobody_reports_any_more_ends_an_hour_after_its_time(
     store: Store, contoso: Connector, clock: Any, upkeep: Upkeep
 ) -> None:
     await deferred(store, contoso, clock)
+    await upkeep.tick()
     clock.advance(hours=24, minutes=30)
     await upkeep.tick()
     assert (await store.read(lambda db: messages.summary(db, contoso.id))).total == 1
     clock.advance(hours=1)
     await upkeep.tick()
     assert (await store.read(lambda db: messages.summary(db, contoso.id))).total == 0
+
+
+async def test_nothing_is_ended_or_forgotten_in_the_first_minutes_nor_after_the_clock_was_set(
+    store: Store, contoso: Connector, clock: Any, upkeep: Upkeep
+) -> None:
+    async def kept() -> bool:
+        waits = (await store.read(lambda db: messages.summary(db, contoso.id))).total == 1
+        return waits and not await store.write(lambda db: inbox.admit(db, "k", clock()))
+
+    await deferred(store, contoso, clock, age=timedelta(hours=25, minutes=30))
+    await store.write(lambda db: inbox.admit(db, "k", clock() - timedelta(days=2)))
+    await upkeep.tick()
+    clock.advance(minutes=4)
+    await upkeep.tick()
+    assert await kept()
+    clock.set(days=900)
+    await upkeep.tick()
+    clock.advance(minutes=4)
+    await upkeep.tick()
+    clock.set(days=-900)
+    await upkeep.clock_jumped()
+    clock.advance(minutes=4)
+    await upkeep.tick()
+    assert await kept()
+    clock.advance(minutes=2)
+    await upkeep.tick()
+    assert not await kept()
+
+
+async def test_a_verification_that_was_put_off_by_a_clock_ahead_comes_within_its_time(
+    store: Store, contoso: Connector, clock: Any, upkeep: Upkeep
+) -> None:
+    def verifying(db: Any) -> None:
+        opened = incidents.insert(
+            db, connector_id=contoso.id, code="4.4.316", severity=Severity.WARNING, now=clock(),
+            first_failure_at=clock(), channel="C1",
+        )  # fmt: skip
+        offer = Action(
+            id="a", incident_id=opened.id, connector_id=contoso.id, state=ActionState.OFFERED, offered_at=clock(),
+            expires_at=clock() + timedelta(minutes=10), plan="{}",
+        )  # fmt: skip
+        actions.offer(db, offer)
+        actions.claim(db, "a", "U1", (), clock())
+        ahead = clock() + timedelta(days=365)
+        actions.set_state(db, "a", [ActionState.CLAIMED], ActionState.VERIFYING, verify_at=ahead)
+
+    await store.write(verifying)
+    await upkeep.clock_jumped()
+    found = await store.read(lambda db: actions.get(db, "a"))
+    assert found is not None and found.verify_at == clock() + timedelta(hours=1)

@@ -102,7 +102,10 @@ WRITES = [
     Write("messages.assign", lambda db: messages.assign(db, [(1, None)])),
     Write("messages.adopt", lambda db: messages.adopt(db, [(3, 1)])),
     Write("messages.sample", lambda db: messages.sample(db, 1, NOW)),
-    Write("messages.expire", lambda db: messages.expire(db, LATER + timedelta(days=9))),
+    Write(
+        "messages.expire",
+        lambda db: messages.expire(db, LATER + timedelta(days=9), read_since=LATER + timedelta(days=9)),
+    ),
     Write("messages.prune", lambda db: messages.prune(db, NOW)),
     Write("probes.record", lambda db: probes.record(db, probe(NOW)), idempotent=False),
     Write("probes.prune", lambda db: probes.prune(db, NOW)),
@@ -170,7 +173,7 @@ def test_no_write_is_forgotten_here() -> None:
     reads = {
         *("connectors.get", "connectors.by_key", "connectors.every", "connectors.find", "connectors.newcomers"),
         *("domains.get", "recipients.known", "recipients.complete", "messages.summary", "messages.summaries"),
-        *("messages.waiting", "messages.get_refs", "messages.left_since", "messages.ended_since"),
+        *("messages.waiting", "messages.get_refs", "messages.passed_since"),
         *("messages.samples", "probes.recent", "probes.last_good", "probes.latest", "syncs.latest"),
         *("syncs.last_success", "audit.recent", "meta.get", "probes.recent_good", "domains.every"),
     }

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from storage import connectors, messages
+from storage import connectors, messages, syncs
 from storage.connection import Store
 from storage.records import (
     CodeCount,
@@ -264,17 +264,38 @@ async def test_only_what_we_track_is_found(store: Store, now: datetime, one: Mes
     assert await store.read(lambda db: messages.get_refs(db, "files", refs)) == []
 
 
-async def test_ends_are_counted_from_a_moment_on(store: Store, now: datetime, one: MessageFacts) -> None:
-    ends = [MessageStatus.DELIVERED, MessageStatus.DELIVERED, MessageStatus.EXPIRED]
-    for hours, status in enumerate(ends):
-        await sync(store, [(replace(one, key=f"m{hours}", status=status), 1)], now + hours * HOUR)
+async def test_only_what_came_in_and_left_in_time_counts_as_passed(
+    store: Store, now: datetime, one: MessageFacts
+) -> None:
+    for hours, status in enumerate([MessageStatus.DELIVERED, MessageStatus.DELIVERED, MessageStatus.EXPIRED]):
+        await sync(store, [(replace(one, key=f"m{hours}", received_at=now, status=status), 1)], now + hours * HOUR)
     await sync(store, [(replace(one, key="elsewhere", status=MessageStatus.DELIVERED), 2), (one, 1)], now + 9 * HOUR)
-    assert await store.read(lambda db: messages.left_since(db, 1, now)) == 2
-    assert await store.read(lambda db: messages.left_since(db, 1, now + HOUR)) == 1
-    assert await store.read(lambda db: messages.ended_since(db, 1, now + HOUR)) == {
-        MessageStatus.DELIVERED: 1,
-        MessageStatus.EXPIRED: 1,
-    }
+
+    async def passed(received: datetime, left: datetime, till: datetime = now + 9 * HOUR) -> int:
+        return await store.read(lambda db: messages.passed_since(db, 1, received=received, left=left, now=till))
+
+    assert await passed(now - HOUR, now) == 2
+    assert await passed(now - HOUR, now + HOUR) == 1
+    assert await passed(now - HOUR, now, now) == 1, "a moment ahead: the clock was set back since"
+    assert await passed(now, now) == 0
+
+
+@pytest.mark.parametrize("case", [(None, None, 1), (0, None, 0), (0, "down", 1), (-1, None, 1)])
+async def test_mail_is_given_up_after_its_time_only_where_nobody_reads_its_source(
+    store: Store, now: datetime, one: MessageFacts, case: tuple[int | None, str | None, int]
+) -> None:
+    """`case`: so many hours after its time the source was read, the error of that, how many messages end."""
+    read, error, ends = case
+    later = one.expires_at + HOUR
+    await sync(store, [(one, 1)], now)
+    if read is not None:
+        at = later + read * HOUR
+        await store.write(lambda db: syncs.finish(db, syncs.begin(db, "lab", at), at, {}, error))
+    assert await store.write(lambda db: messages.expire(db, one.expires_at, read_since=later)) == 0, "not yet"
+    assert await store.write(lambda db: messages.expire(db, later, read_since=later)) == ends
+    assert (await only(store))[0].status is (MessageStatus.GONE if ends else MessageStatus.QUEUED)
+    await sync(store, [(one, 1)], later)
+    assert (await only(store))[0].status is MessageStatus.QUEUED, "listed again, it waits again"
 
 
 async def test_samples_tell_how_a_queue_grew(store: Store, now: datetime, one: MessageFacts) -> None:
