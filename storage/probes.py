@@ -1,4 +1,7 @@
-"""What our probes saw. Failures are kept longer than successes, and the newest of each kind for ever."""
+"""What our probes saw. Failures are kept longer than successes, and the newest of each kind for ever.
+
+One that had nothing to dial is kept as what it is: `ok`, but not done. It is no good probe: nothing compares with it.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,8 @@ def recent(db: Database, connector_id: int, limit: int) -> list[ProbeRecord]:
 def recent_good(db: Database, connector_id: int, limit: int) -> list[ProbeRecord]:
     """The last probes of one connector that were fine, newest first."""
     rows = db.query(
-        "SELECT * FROM probes WHERE connector_id = ? AND ok = 1 ORDER BY id DESC LIMIT ?", [connector_id, limit]
+        "SELECT * FROM probes WHERE connector_id = ? AND ok = 1 AND stage = 'done' ORDER BY id DESC LIMIT ?",
+        [connector_id, limit],
     )
     return list(map(_probe, rows))
 
@@ -57,7 +61,7 @@ def recent_good(db: Database, connector_id: int, limit: int) -> list[ProbeRecord
 def last_good(db: Database, connector_id: int, before_id: int | None = None) -> ProbeRecord | None:
     """The newest probe that was fine, of those stored before `before_id` if one is given."""
     rows = db.query(
-        """SELECT * FROM probes WHERE connector_id = ?1 AND ok = 1 AND (?2 IS NULL OR id < ?2)
+        """SELECT * FROM probes WHERE connector_id = ?1 AND ok = 1 AND stage = 'done' AND (?2 IS NULL OR id < ?2)
             ORDER BY id DESC LIMIT 1""",
         [connector_id, before_id],
     )
@@ -81,7 +85,7 @@ def prune(db: Database, before: datetime) -> int:
     return db.execute(
         """DELETE FROM probes WHERE at < iif(ok, ?, ?)
             AND id NOT IN (SELECT max(id) FROM probes GROUP BY connector_id)
-            AND id NOT IN (SELECT max(id) FROM probes WHERE ok = 1 GROUP BY connector_id)""",
+            AND id NOT IN (SELECT max(id) FROM probes WHERE ok = 1 AND stage = 'done' GROUP BY connector_id)""",
         [to_ms(before), to_ms(before - FAILURES_KEPT_LONGER)],
     ).rowcount
 

@@ -263,6 +263,11 @@ class ProbeRecord:
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     id: int | None = None
 
+    @property
+    def nothing_probed(self) -> bool:
+        """Was there nothing to dial? Then its `ok` doesn't say that mail gets through."""
+        return self.ok and self.stage != "done"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from bot.core.evidence import NETWORK_CODES, TIMED_OUT
+from bot.core.evidence import DNS_FAILED, NETWORK_CODES, TIMED_OUT
 from bot.core.policy import Policy
 
 PATIENCE = 3
-"""So many probe intervals after it began, one target that is fine ends a blindness that nothing else ended."""
-
-
+"""For so many probe intervals a blindness hides what probes see; then rather many alerts than none."""
 KEPT = 50
 """So many dark targets are enough to remember a blindness by."""
 PORT_BLOCKED = "port25"
@@ -28,11 +27,27 @@ _INSIDE = tuple(map(ip_network, _LAN.split()))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A target that was fine and went dark."""
+    """A target that was fine and went dark. `inside`: it is known to stand in our own network."""
 
     at: datetime
     code: str
     target: str
+    inside: bool = False
+
+    @property
+    def disproof(self) -> Reach:
+        """What another target must show so that this one is really down, and we are not blind."""
+        if self.code == DNS_FAILED:
+            return Reach.BY_NAME
+        return Reach.ANY if self.inside else Reach.OUTSIDE
+
+
+class Reach(StrEnum):
+    """How a server was reached: at all, beyond our own network, after its name was resolved."""
+
+    ANY = "any"
+    OUTSIDE = "outside"
+    BY_NAME = "by name"
 
 
 class Horizon:
@@ -42,7 +57,8 @@ class Horizon:
         self._policy = policy
         self._dark: dict[int, Turn] = {}
         self._silent: dict[int, tuple[Turn, str]] = {}
-        self._fine_at: datetime | None = None
+        self._began: dict[int, Turn] = {}
+        self._reached_at: dict[Reach, datetime] = {}
         self._outside_fine_at: datetime | None = None
         self._port_blocked = False
 
@@ -54,25 +70,52 @@ class Horizon:
         was_fine: bool,
         code: str | None,
         now: datetime,
+        ips: Iterable[str] = (),
         fine_ips: Iterable[str] = (),
         silent_ip: str | None = None,
+        by_name: bool = True,
     ) -> None:
-        """Take in one probe: `code` None is a good one. `silent_ip`: no address of it answers, this is the first."""
+        """Take in one probe: `code` None is a good one.
+
+        `ips`: the addresses of the target, `fine_ips`: those that took a connection. `silent_ip`: none of them
+        answers, this is the first. `by_name`: names had to be resolved to get there.
+        """
         self._silent.pop(connector_id, None)
+        inside = _all_inside(ips)
         if any(network_of(ip) for ip in fine_ips):
             self._outside_fine_at = now
         if silent_ip is not None and (network := network_of(silent_ip)):
             self._silent[connector_id] = (Turn(at=now, code=network, target=target), silent_ip)
+        if code in NETWORK_CODES:
+            turn = Turn(at=now, code=code, target=target, inside=inside)
+            self._began.setdefault(connector_id, turn)
+            if was_fine:
+                self._dark[connector_id] = turn
+            return
+        self._began.pop(connector_id, None)
         if code is None:
             self._dark.pop(connector_id, None)
-            self._fine_at = now
-        elif was_fine and code in NETWORK_CODES:
-            self._dark[connector_id] = Turn(at=now, code=code, target=target)
+        self._reached_at[Reach.ANY] = now
+        if not inside:
+            self._reached_at[Reach.OUTSIDE] = now
+        if by_name:
+            self._reached_at[Reach.BY_NAME] = now
+
+    def forget(self, connector_id: int) -> None:
+        """There was nothing to dial: nothing is known of it, good or bad."""
+        for known in (self._silent, self._began, self._dark):
+            known.pop(connector_id, None)
+
+    def alone(self, connector_id: int) -> bool:
+        """Was nobody else reached since this target went dark? Then it may be us."""
+        turn = self._began.get(connector_id)
+        return turn is None or not self._reached(turn.disproof, turn.at)
 
     def restore(self, dark: Iterable[tuple[int, str]], code: str, now: datetime) -> None:
         """After a restart while blind: (connector, target) pairs that were dark then; `code` is what was seen."""
         self._port_blocked = code == PORT_BLOCKED
         self._dark |= {connector_id: Turn(at=now, code=code, target=target) for connector_id, target in dark}
+        self._began |= self._dark
 
     def dark(self, code: str | None = None, since: datetime | None = None, limit: int = KEPT) -> list[int]:
         """The connectors whose targets are dark, one per target, at most `limit`: more would say nothing more."""
@@ -83,6 +126,10 @@ class Horizon:
                 if len(found) == limit:
                     break
         return list(found.values())
+
+    def codes(self) -> set[str]:
+        """What the dark targets show."""
+        return {turn.code for turn in self._dark.values()}
 
     def went_dark(self, now: datetime) -> str | None:
         """The code that enough targets turned to within one interval; None: we are not blind."""
@@ -108,15 +155,38 @@ class Horizon:
             for connector_id, (turn, _) in self._silent.items()
         }
 
-    def sees_again(self, blind_since: datetime, now: datetime) -> bool:
-        """Is the blindness over? Too few are still dark; or others are fine for long: then these really are down."""
-        fine_at = self._outside_fine_at if self._port_blocked else self._fine_at
-        others_are_fine = fine_at is not None and fine_at > blind_since
-        over = len(self.dark()) < self._policy.blind_after or (
-            others_are_fine and now - blind_since >= PATIENCE * self._policy.probe_interval
-        )
-        self._port_blocked = self._port_blocked and not over
+    def sees_again(self, blind_since: datetime, *, egress: bool | None = None) -> bool:
+        """Is the blindness over? `egress`: our own way out is proven open, or closed; None: nothing is known of it.
+
+        It is over when others were reached some time after it began: then what is still dark is really down. Unless
+        our way out is closed, also when too few are still dark; an open one ends everything that it can disprove.
+        """
+        if self._port_blocked:
+            answered = self._outside_fine_at is not None and self._outside_fine_at > blind_since
+            over = answered or self._too_few()
+        else:
+            settled = blind_since + self._policy.probe_interval_failing
+            over = all(self._reached(kind, settled) for kind in self._disproofs())
+            over = over or (egress is not False and self._too_few()) or egress is True
+        if over:
+            self._port_blocked = False
+            self._dark.clear()
         return over
+
+    def _too_few(self) -> bool:
+        return len(self.dark()) < self._policy.blind_after
+
+    def _disproofs(self) -> set[Reach]:
+        return {turn.disproof for turn in self._dark.values()} or {Reach.ANY}
+
+    def _reached(self, kind: Reach, since: datetime) -> bool:
+        return kind in self._reached_at and self._reached_at[kind] >= since
+
+
+def _all_inside(ips: Iterable[str]) -> bool:
+    """Are they known, and all in our own network?"""
+    known = list(ips)
+    return bool(known) and not any(network_of(ip) for ip in known)
 
 
 def network_of(ip: str) -> str | None:

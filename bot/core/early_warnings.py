@@ -61,7 +61,7 @@ def _recent(previous: Incident, outlook: Outlook) -> bool:
 def _follow(known: Known, threat: Threat | None, outlook: Outlook) -> Decision:
     incident = known.incident
     over = _over(known, threat, outlook)
-    restless = incident.flapping and outlook.now - incident.updated_at < outlook.policy.flap_window
+    restless = incident.flapping and abs(outlook.now - incident.updated_at) < outlook.policy.flap_window
     if over is not None and not restless:
         return _resolve(known, over, outlook)
     if threat is None:

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 
 from bot.core.policy import Policy
 from bot.core.views import Disagreement
-from knowledge.classify import Stage
 from storage.records import CodeCount, ProbeRecord, QueueSummary
 
 NAMELESS = "other"
@@ -31,11 +31,13 @@ class ProbeRun:
     """The newest probes of one connector as one statement.
 
     `failures` or `successes` in a row (one of them is 0); `steady`: failures in a row with the newest one's code.
+    `empty`: so many of the newest had nothing to dial; what was seen before that says nothing of now.
     """
 
     failures: int = 0
     steady: int = 0
     successes: int = 0
+    empty: int = 0
     code: str | None = None
     cause: str | None = None
     first_failure_at: datetime | None = None
@@ -62,10 +64,11 @@ class Trouble:
 
 
 def run_of(newest_first: Sequence[ProbeRecord]) -> ProbeRun:
-    """The run that the newest probe belongs to. Probes that had nothing to dial say nothing."""
-    telling = [p for p in newest_first if not p.ok or p.stage == Stage.DONE]
+    """The run that the newest probe belongs to. One that had nothing to dial ends it."""
+    empty = _leading(p.nothing_probed for p in newest_first)
+    telling = list(takewhile(lambda p: not p.nothing_probed, newest_first))
     if not telling:
-        return ProbeRun()
+        return ProbeRun(empty=empty)
     newest = telling[0]
     length = _leading(p.ok == newest.ok for p in telling)
     if newest.ok:
@@ -85,7 +88,7 @@ def folded(queue: QueueSummary) -> QueueSummary:
     for group in queue.by_code:
         code = trouble_code(group)
         known = groups.get(code)
-        groups[code] = _joined(known, group) if known else replace(group, code=code)
+        groups[code] = joined(known, group) if known else replace(group, code=code)
     return QueueSummary(by_code=tuple(groups.values()))
 
 
@@ -123,15 +126,11 @@ def disagreement(queue: QueueSummary, run: ProbeRun, *, flows: bool) -> Disagree
 
 
 def _leading(matches: Iterable[bool]) -> int:
-    count = 0
-    for match in matches:
-        if not match:
-            break
-        count += 1
-    return count
+    return sum(takewhile(bool, matches))
 
 
-def _joined(one: CodeCount, other: CodeCount) -> CodeCount:
+def joined(one: CodeCount, other: CodeCount) -> CodeCount:
+    """Two groups of messages as one, under the first one's code."""
     return replace(
         one,
         count=one.count + other.count,

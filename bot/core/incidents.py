@@ -7,14 +7,15 @@ deferred mail waits for longer than in flight. It resolves when the connector de
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import reduce
 from typing import Any
 
 from bot.core.alerts import critical_reason, passed_marks, severity_of, untold_marks
 from bot.core.events import EventKind
-from bot.core.evidence import ProbeRun, Trouble
+from bot.core.evidence import NETWORK_CODES, ProbeRun, Trouble, joined
 from bot.core.policy import Policy
 from storage.records import CodeCount, Connector, Incident, IncidentState, Severity
 
@@ -69,7 +70,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """Everything that the decisions about one connector depend on. `past`: the last resolved incident per code."""
+    """Everything that the decisions about one connector depend on.
+
+    `past`: the last resolved incident per code. `flows`: mail leaves all the same. `blind`: our own network is suspect.
+    Not `steady`: the clock is suspect, so nothing is told, and no mark is used up, because of the time alone.
+    """
 
     connector: Connector
     troubles: Sequence[Trouble]
@@ -80,6 +85,7 @@ class Situation:
     past: Mapping[str, Incident] = field(default_factory=dict)
     flows: bool = False
     blind: bool = False
+    steady: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +131,8 @@ def _begin(trouble: Trouble, situation: Situation) -> Decision:
         previous = None
     flapping = previous is not None and _flaps(previous, situation)
     told = _evidence(None, trouble, situation)
-    marks = [m.name for m in passed_marks(trouble.waiting, situation.policy, situation.now)]
+    timed = trouble.waiting if situation.steady else None
+    marks = [m.name for m in passed_marks(timed, situation.policy, situation.now)]
     by = "both" if len(told["by"]) > 1 else told["by"][0]
     data = {"code": trouble.code, "by": by, "evidence": told | {"marks": marks}}
     return Decision(
@@ -134,7 +141,7 @@ def _begin(trouble: Trouble, situation: Situation) -> Decision:
         kind=EventKind.FLAPPING if flapping else EventKind.OPENED,
         data=data | ({"previous_id": previous.id} if previous else {}) | ({"times": 2} if flapping else {}),
         changes={
-            "severity": severity_of(trouble.waiting, situation.policy, situation.now),
+            "severity": severity_of(timed, situation.policy, situation.now),
             "first_failure_at": _first_failure(trouble, situation),
             "flapping": flapping,
             "previous_id": previous.id if previous else None,
@@ -144,10 +151,10 @@ def _begin(trouble: Trouble, situation: Situation) -> Decision:
 
 def _may_open(trouble: Trouble, situation: Situation) -> Reason:
     if trouble.waiting is not None:
-        if trouble.probed:
+        if trouble.probed and not situation.blind:
             return Reason.BOTH_AGREE
-        return Reason.MAIL_STUCK if trouble.settled else Reason.IN_FLIGHT
-    if situation.blind:
+        return Reason.MAIL_STUCK if trouble.settled and situation.steady else Reason.IN_FLIGHT
+    if situation.blind and trouble.code in NETWORK_CODES:  # what answers otherwise was reached
         return Reason.BLIND
     if situation.flows:
         return Reason.BOT_IS_BLOCKED
@@ -164,8 +171,8 @@ def _flaps(previous: Incident, situation: Situation) -> bool:
 
 
 def since_end(previous: Incident, now: datetime) -> timedelta:
-    """How long ago a resolved incident ended."""
-    return now - (previous.resolved_at or previous.updated_at)
+    """How long ago a resolved incident ended. A moment ahead of us is as far away: the clock was set since."""
+    return abs(now - (previous.resolved_at or previous.updated_at))
 
 
 def _first_failure(trouble: Trouble, situation: Situation) -> datetime:
@@ -176,17 +183,17 @@ def _first_failure(trouble: Trouble, situation: Situation) -> datetime:
 
 def _follow(known: Known, situation: Situation) -> Decision:
     """Resolve an open incident, tell it louder, redraw it, or leave it."""
-    mine = [t for t in situation.troubles if known.is_of(t)]
-    trouble = mine[0] if mine else None
+    trouble = _one([t for t in situation.troubles if known.is_of(t)])
     ended = _may_resolve(known, trouble, situation)
     if ended is not None:
         return _resolve(known, ended, situation)
     waiting = trouble.waiting if trouble else None
     told = _evidence(known, trouble, situation)
     incident, policy, now = known.incident, situation.policy, situation.now
-    worse = critical_reason(waiting, policy, now) if incident.severity is Severity.WARNING else None
+    timed = waiting if situation.steady else None
+    worse = critical_reason(timed, policy, now) if incident.severity is Severity.WARNING else None
     changes = {**_renamed(known, trouble, situation), **({"severity": Severity.CRITICAL} if worse else {})}
-    marks = untold_marks(waiting, known.names("marks"), policy, now)
+    marks = untold_marks(timed, known.names("marks"), policy, now)
     if marks and waiting is not None:
         told["marks"] = [*known.names("marks"), *(m.name for m in marks)]
         data = {"mark": marks[-1].name, "waiting": waiting.count, "first_bounce_at": waiting.first_expiry_at}
@@ -198,6 +205,14 @@ def _follow(known: Known, situation: Situation) -> Decision:
     if told == known.told:
         return Decision(reason=Reason.UNCHANGED, code=incident.code, incident=incident)
     return _tell(known, EventKind.EVIDENCE, Reason.CHANGED, {"evidence": told}, changes)
+
+
+def _one(mine: Sequence[Trouble]) -> Trouble | None:
+    """All troubles that one incident stands for, with everything that waits for any of them."""
+    if not mine:
+        return None
+    groups = [t.waiting for t in mine if t.waiting is not None]
+    return replace(mine[0], probed=any(t.probed for t in mine), waiting=reduce(joined, groups) if groups else None)
 
 
 def _tell(
@@ -219,17 +234,19 @@ def _renamed(known: Known, trouble: Trouble | None, situation: Situation) -> dic
 def _may_resolve(known: Known, trouble: Trouble | None, situation: Situation) -> Reason | None:
     """Why it is over; None: it is not.
 
-    Its mail still waits, or its probe still fails: no. Seen by the probe: enough good probes are needed. Seen by the
-    queue alone: it is over when drained. A flapping one must have been quiet for the whole window. While Fix now is at
-    work nothing is over; while it waits to verify, only proven delivery ends it.
+    Its mail still waits, or its probe still fails: no. Seen by the probe: enough good probes are needed, or as many
+    that have nothing to dial any more. Seen by the queue alone: it is over when drained. A flapping one must have been
+    quiet for the whole window. While Fix now is at work nothing is over; while it waits to verify, only proven delivery
+    ends it.
     """
     incident, policy = known.incident, situation.policy
     if trouble is not None or incident.state is IncidentState.FIXING:
         return None
     fine = situation.run.successes >= policy.resolve_after
-    if "probe" in known.names("by") and not fine:
+    silent = situation.run.empty >= policy.resolve_after
+    if "probe" in known.names("by") and not fine and not silent:
         return None
-    if incident.flapping and situation.now - incident.updated_at < policy.flap_window:
+    if incident.flapping and abs(situation.now - incident.updated_at) < policy.flap_window:
         return None
     if fine:
         return Reason.DELIVERING

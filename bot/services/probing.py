@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,7 +21,8 @@ from bot.core.policy import Policy
 from bot.core.probe_result import ProbeResult
 from bot.core.probe_schedule import interval, place, record_of, spread
 from bot.probes.runner import request_for
-from bot.services.monitor import blind_incident, tell_blind
+from bot.services.monitor import probes_say_nothing, tell_blind
+from bot.services.steadiness import Steadiness
 from bot.services.timeline import record_event
 from bot.services.triage import triage_connector
 from bot.services.vantage import Probes, Vantage
@@ -31,6 +33,8 @@ from storage.records import Connector, Incident, ProbeRecord
 LOG = logging.getLogger(__name__)
 
 LEASE_MARGIN = timedelta(seconds=30)
+PROBED_SETTINGS = ("use_mx", "smart_hosts", "port", "recipient_domains", "tls_setting", "tls_domain")
+"""What a probe depends on."""
 CLAIM_AGAIN = 0.5
 """Seconds after which a tick that still waits for probes looks for connectors that have become due."""
 
@@ -59,6 +63,7 @@ class Probing:
         egress: Sequence[tuple[str, int]] = (),
         concurrency: int = 64,
         timeout: float = 30.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._prober = prober
@@ -70,15 +75,20 @@ class Probing:
         self._timeout = timeout
         self._running: dict[int, asyncio.Task[ProbeRecord]] = {}
         self._askers: dict[int, list[str]] = {}
+        self._steadiness = Steadiness(clock, monotonic)
         self._vantage = Vantage(store, prober, policy, egress=egress)
 
     async def recover(self) -> None:
         """Call it at start: takes up a blindness that was open when the last process ended, and mends due times."""
-        await self.clock_jumped()
+        await self._mend()
         await self._vantage.recover(self._clock())
 
     async def clock_jumped(self) -> None:
         """Call it after the clock was set: no probe waits longer than its interval."""
+        self._steadiness.jumped()
+        await self._mend()
+
+    async def _mend(self) -> None:
         now = self._clock()
         await self._store.write(lambda db: _mend_due_times(db, self._policy, now))
 
@@ -154,20 +164,31 @@ class Probing:
     def _record(
         self, db: Database, connector: Connector, result: ProbeResult, now: datetime, around: Around
     ) -> ProbeRecord:
-        record = record_of(connector, result, now)
-        if not result.nothing_probed:  # otherwise its "ok" would say that mail gets through
-            record = probes.record(db, record)
-        open_ones = incidents.open_at(db, connector.id)
+        record = probes.record(db, record_of(connector, result, now))
         for actor in () if result.nothing_probed else around.askers:
-            for incident in open_ones:
+            for incident in incidents.open_at(db, connector.id):
                 _tell_reprobed(db, incident, record, actor)
         if around.seen is not None:
             tell_blind(db, now, self._default_channel, seen=around.seen, connector_ids=around.dark)
-        blind = blind_incident(db) is not None
-        triage_connector(db, connector.id, self._policy, now, default_channel=self._default_channel, blind=blind)
+        if _was_changed(connector, connectors.get(db, connector.id)):
+            return record  # it says nothing of the new settings, which are due at once
+        triage_connector(
+            db,
+            connector.id,
+            self._policy,
+            now,
+            default_channel=self._default_channel,
+            blind=probes_say_nothing(db, self._policy, now),
+            steady=self._steadiness.look(),
+        )
         wait = interval(connector, self._policy, failing_for=_failing_for(db, record))
         connectors.schedule(db, connector.id, now + wait)
         return record
+
+
+def _was_changed(probed: Connector, present: Connector | None) -> bool:
+    """Does mail go elsewhere by now, or otherwise, than it did when the probe began?"""
+    return present is not None and any(getattr(probed, name) != getattr(present, name) for name in PROBED_SETTINGS)
 
 
 def _tell_reprobed(db: Database, incident: Incident, record: ProbeRecord, actor: str) -> None:

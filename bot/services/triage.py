@@ -23,19 +23,29 @@ from storage.records import Connector, Incident, ProbeRecord
 
 LOG = logging.getLogger(__name__)
 
+FLOWS_FOR = 3
+"""For so many probe intervals a delivery proves that mail flows."""
 RUN_LENGTH = 60
 """So many probes are read to find the beginning of a run of failures."""
 
 
 def triage_connector(
-    db: Database, connector_id: int, policy: Policy, now: datetime, *, default_channel: str, blind: bool = False
+    db: Database,
+    connector_id: int,
+    policy: Policy,
+    now: datetime,
+    *,
+    default_channel: str,
+    blind: bool = False,
+    steady: bool = True,
 ) -> list[Incident]:
     """Look at everything known about one connector and do what it calls for; returns the incidents that changed.
 
     1. Read its last probes, its queue and its open incidents.
     2. Decide on outages (bot/core/incidents.py) and on what is to come (bot/core/early_warnings.py), with reasons.
     3. Write each change with its event and outbox rows. Doing it twice changes nothing the second time.
-    `blind`: our own network is suspect, so probes open nothing.
+    `blind`: our own network is suspect, so probes open nothing. Not `steady`: the clock is suspect, so nothing is told
+    because of the time alone.
     """
     connector = connectors.get(db, connector_id)
     if connector is None:
@@ -44,8 +54,8 @@ def triage_connector(
     outages, warnings = split(known)
     few = probes.recent(db, connector.id, max(policy.open_after + 1, policy.resolve_after))
     decisions = (
-        *decide(_situation(db, connector, policy, now, few=few, known=outages, blind=blind)),
-        *decide_warnings(_outlook(db, connector, policy, now, few=few, known=warnings)),
+        *decide(_situation(db, connector, policy, now, few=few, known=outages, blind=blind, steady=steady)),
+        *(decide_warnings(_outlook(db, connector, policy, now, few=few, known=warnings)) if steady else ()),
     )
     return [_carry_out(db, connector, made, now, default_channel) for made in decisions if made.kind is not None]
 
@@ -55,9 +65,16 @@ def due_for_triage(db: Database, policy: Policy, now: datetime) -> list[int]:
     return incidents.stuck(db, now - policy.queue_settle, NAMELESS)
 
 
-def mail_flows(db: Database, connector_id: int, run: ProbeRun) -> bool:
-    """Did mail leave through a connector since the first failure of its present run of failing probes?"""
-    return run.first_failure_at is not None and messages.left_since(db, connector_id, run.first_failure_at) > 0
+def mail_flows(db: Database, connector_id: int, run: ProbeRun, policy: Policy, now: datetime) -> bool:
+    """Does mail leave through a connector although its probe fails?
+
+    Proof is only what came in after the first failure and left lately: what is noted as delivered may have left before
+    it was noted, and what left hours ago says nothing of now.
+    """
+    if run.first_failure_at is None:
+        return False
+    lately = now - FLOWS_FOR * policy.probe_interval
+    return messages.passed_since(db, connector_id, received=run.first_failure_at, left=lately, now=now) > 0
 
 
 def _situation(
@@ -69,6 +86,7 @@ def _situation(
     few: Sequence[ProbeRecord],
     known: Sequence[Known],
     blind: bool,
+    steady: bool,
 ) -> Situation:
     # Steady good probes are told from a few rows: that is the case for nearly everything.
     run = run_of(few if any(p.ok for p in few[:1]) else probes.recent(db, connector.id, RUN_LENGTH))
@@ -81,8 +99,9 @@ def _situation(
         now=now,
         known=known,
         past=_past(db, connector.id, [t.code for t in found]),
-        flows=mail_flows(db, connector.id, run),
+        flows=mail_flows(db, connector.id, run, policy, now),
         blind=blind,
+        steady=steady,
     )
 
 
@@ -96,6 +115,7 @@ def _outlook(
     known: Sequence[Known],
 ) -> Outlook:
     """What good probes say of the time ahead; the rows at hand are enough unless some of them failed."""
+    few = [p for p in few if not p.nothing_probed]
     good = few if all(p.ok for p in few) else probes.recent_good(db, connector.id, len(few)) if few[0].ok else ()
     outlook = Outlook(
         connector=connector, newest=few[0] if few else None, good=good, policy=policy, now=now, known=known

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Protocol
 
 from sqlite_utils import Database
 
 from bot.core.blindness import PORT_BLOCKED, Horizon
-from bot.core.evidence import NETWORK_CODES
+from bot.core.evidence import DNS_FAILED, NETWORK_CODES
 from bot.core.policy import Policy
 from bot.core.probe_result import ProbeResult
 from bot.core.probe_schedule import destination
@@ -53,6 +54,7 @@ class Vantage:
         self._prober = prober
         self._policy = policy
         self._egress = egress
+        self._egress_is_named = not all(_is_address(host) for host, _ in egress)
         self._horizon = Horizon(policy)
         self._egress_checked: tuple[datetime, bool] | None = None
         self._looked_round_at: datetime | None = None
@@ -72,6 +74,9 @@ class Vantage:
 
     async def note(self, connector: Connector, result: ProbeResult, now: datetime) -> str | None:
         """Take in one probe. What tells us that we are blind: a code, "egress" or "port25"; None: nothing does."""
+        if result.nothing_probed:
+            self._horizon.forget(connector.id)
+            return None
         dark = result.code in NETWORK_CODES
         turned = dark and await self._was_fine(connector.id)
         self._horizon.note(
@@ -80,31 +85,48 @@ class Vantage:
             was_fine=turned,
             code=result.code,
             now=now,
+            ips=[t.ip for t in result.targets if t.ip],
             fine_ips=[t.ip for t in result.targets if t.ip and t.answered],
             silent_ip=_silent(result),
+            by_name=any(t.host != t.ip for t in result.targets),
         )
-        if dark and self._egress and not await self._egress_open(now):
-            return "egress"
-        if turned and (code := self._horizon.went_dark(now)):
+        if not dark:
+            return None
+        egress = await self._way_out(now, result.code)
+        if egress is False:
+            return "egress" if self._horizon.alone(connector.id) else None
+        if egress is None and turned and (code := self._horizon.went_dark(now)):
             return code
         if turned:
             await self._look_round(now)
-        return PORT_BLOCKED if dark and await self._port_blocked(now) else None
+        return PORT_BLOCKED if await self._port_blocked(now) else None
 
     async def end_blindness(self, now: datetime) -> None:
-        """Tell it when we see again."""
+        """Tell it when we see again; what was dark is looked at again soon."""
         if not _long_ago(self._end_looked_for_at, END_LOOKED_FOR, now):
             return
         self._end_looked_for_at = now
         known = await self._store.read(blind_incident)
-        if known is None or (self._egress and not await self._egress_open(now)):
+        if known is None:
             return
-        if self._horizon.sees_again(known.opened_at, now):
-            await self._store.write(lambda db: tell_seeing(db, now))
+        egress = await self._way_out(now, *self._horizon.codes())
+        if self._horizon.sees_again(known.opened_at, egress=egress):
+            await self._store.write(lambda db: _see_again(db, now))
+
+    async def _way_out(self, now: datetime, *codes: str | None) -> bool | None:
+        """Is our own way out open? None: nobody is set to be asked, or it says nothing of these codes.
+
+        That an address is reached says nothing of names.
+        """
+        if not self._egress:
+            return None
+        if not await self._egress_open(now):
+            return False
+        return None if DNS_FAILED in codes and not self._egress_is_named else True
 
     async def _was_fine(self, connector_id: int) -> bool:
         before = await self._store.read(lambda db: probes.recent(db, connector_id, 1))
-        return bool(before) and before[0].ok
+        return bool(before) and before[0].ok and not before[0].nothing_probed
 
     async def _egress_open(self, now: datetime) -> bool:
         """Can we reach anything? Asked once for all targets that go dark together."""
@@ -142,6 +164,22 @@ def _silent(result: ProbeResult) -> str | None:
     tried = [t for t in result.targets if not t.skipped]
     silent = bool(tried) and all(t.cause is Cause.CONNECT_TIMEOUT for t in tried)
     return tried[0].ip if silent else None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _see_again(db: Database, now: datetime) -> None:
+    """Tell it, and let everything that was found dark meanwhile be probed at once."""
+    tell_seeing(db, now)
+    for connector_id, probe in probes.latest(db).items():
+        if probe.code in NETWORK_CODES:
+            connectors.schedule(db, connector_id, now)
 
 
 def _long_ago(last: datetime | None, every: timedelta, now: datetime) -> bool:

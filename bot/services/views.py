@@ -59,7 +59,7 @@ def incident_view(
         previous=previous,
         action=action,
         steps=tuple(actions.steps(db, action.id)) if action else (),
-        disagreement=disagreement(queue, run, flows=mail_flows(db, connector.id, run)),
+        disagreement=disagreement(queue, run, flows=mail_flows(db, connector.id, run, policy, now)),
         differences=differences(good, bad),
         capabilities=capabilities.get(connector.backend, frozenset()),
         queue_read_at=read_at,

@@ -74,7 +74,12 @@ FINE = ProbeRun(successes=2)
                 failures=3, steady=1, code="4.4.316", cause="refused", first_failure_at=NOW + timedelta(minutes=1)
             ),
         ),
-        ([probe(stage="dns"), *newest_first(None)], ProbeRun(successes=1)),
+        ([probe(stage="dns"), *newest_first(None)], ProbeRun(empty=1)),
+        ([*newest_first("4.4.316", None), probe(stage="dns"), *newest_first(None)], ProbeRun(successes=1)),
+        (
+            [*newest_first("4.4.316"), probe(stage="dns"), *newest_first("4.4.316")],
+            replace(REFUSED, failures=1, steady=1),
+        ),
         (
             [replace(probe("x"), code=None, ok=False)],
             ProbeRun(failures=1, steady=1, code="other", cause="refused", first_failure_at=NOW),

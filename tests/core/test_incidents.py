@@ -112,10 +112,14 @@ def only(run: ProbeRun, queue: QueueSummary = EMPTY, *open_ones: Known, **more: 
         (failing(2), EMPTY, {}, Reason.PROBE_FAILS),
         (failing(1), EMPTY, {"policy": replace(POLICY, open_after=1)}, Reason.PROBE_FAILS),
         (failing(2, steady=1), EMPTY, {}, Reason.PROBE_FAILS),
-        (failing(2), EMPTY, {"blind": True}, Reason.BLIND),
+        (failing(2, code=TIMED_OUT), EMPTY, {"blind": True}, Reason.BLIND),
         (failing(2), EMPTY, {"flows": True}, Reason.BOT_IS_BLOCKED),
         (failing(1), mail(age=MINUTE), {}, Reason.BOTH_AGREE),
-        (failing(1), mail(age=MINUTE), {"blind": True}, Reason.BOTH_AGREE),
+        (failing(9), EMPTY, {"blind": True}, Reason.PROBE_FAILS),
+        (failing(2, code=TIMED_OUT), mail(TIMED_OUT, age=MINUTE), {"blind": True}, Reason.IN_FLIGHT),
+        (failing(2, code=TIMED_OUT), mail(TIMED_OUT, age=16 * MINUTE), {"blind": True}, Reason.MAIL_STUCK),
+        (ProbeRun(), mail(age=16 * MINUTE), {"steady": False}, Reason.IN_FLIGHT),
+        (failing(1), mail(age=16 * MINUTE), {"steady": False}, Reason.BOTH_AGREE),
         (failing(1), mail(age=MINUTE), {"flows": True}, Reason.BOTH_AGREE),
         (ProbeRun(), mail(age=15 * MINUTE), {}, Reason.IN_FLIGHT),
         (ProbeRun(), mail(age=16 * MINUTE), {}, Reason.MAIL_STUCK),
@@ -127,7 +131,7 @@ def test_opens_for_a_reason_or_says_why_not(
 ) -> None:
     decision = only(run, queue, **more)
     opens = reason in (Reason.PROBE_FAILS, Reason.BOTH_AGREE, Reason.MAIL_STUCK)
-    assert (decision.reason, decision.code, decision.incident) == (reason, REFUSED, None)
+    assert (decision.reason, decision.code, decision.incident) == (reason, run.code or REFUSED, None)
     assert decision.kind is (EventKind.OPENED if opens else None)
 
 
@@ -192,6 +196,9 @@ def test_a_second_code_must_be_steady_beside_an_incident_that_the_probe_saw(stea
         ("probe", "firing", fine(2), mail(TIMED_OUT, age=MINUTE), Reason.DELIVERING),
         ("probe", "firing", failing(3, TIMED_OUT), EMPTY, None),
         ("probe", "firing", ProbeRun(), EMPTY, None),
+        ("probe", "firing", ProbeRun(empty=1), EMPTY, None),
+        ("probe", "firing", ProbeRun(empty=2), EMPTY, Reason.DRAINED),
+        ("probe", "firing", ProbeRun(empty=2), mail(), None),
         ("queue", "firing", ProbeRun(), EMPTY, Reason.DRAINED),
         ("queue", "firing", fine(1), EMPTY, Reason.DRAINED),
         ("queue", "firing", fine(2), EMPTY, Reason.DELIVERING),
@@ -299,3 +306,29 @@ def test_what_it_once_covered_opens_nothing_new() -> None:
     before = known("probe queue", code="4.4.317", evidence=told("probe queue", covers=["4.4.317", "4.7.320"]))
     decision = only(failing(9, "4.7.320"), EMPTY, before)
     assert (decision.incident, decision.kind) == (before.incident, EventKind.EVIDENCE)
+
+
+def test_all_mail_that_one_incident_stands_for_counts_together() -> None:
+    """Half of it waits with the queue's code, half with the probe's: neither half alone is critical."""
+    (by_name,) = certificate_mail().by_code
+    (by_code,) = mail("4.7.320", count=150, age=HOUR).by_code
+    queue = QueueSummary(by_code=(replace(by_name, count=150), by_code))
+    before = known("probe queue", code="4.4.317", evidence=told("probe queue", covers=["4.4.317", "4.7.320"]))
+    decision = only(failing(3, "4.7.320"), queue, before)
+    assert (decision.kind, decision.data["reason"]) == (EventKind.CRITICAL, "300 messages wait")
+    assert decision.data["evidence"]["waiting"] == 300
+
+
+def test_a_clock_that_was_just_set_uses_up_no_mark_and_raises_no_voice() -> None:
+    late = mail(age=23 * HOUR + 30 * MINUTE)
+    assert only(failing(2), late, known(), steady=False).kind is EventKind.EVIDENCE
+    opened = only(failing(2), late, steady=False)
+    assert opened.kind is EventKind.OPENED
+    assert opened.data["evidence"]["marks"] == []
+    assert opened.changes["severity"] is Severity.WARNING
+
+
+def test_moments_ahead_of_a_clock_that_was_set_back_hold_nothing_up() -> None:
+    year = 365 * 24 * HOUR
+    assert only(failing(2), past={REFUSED: resolved(-year)}).kind is EventKind.OPENED
+    assert only(fine(9), EMPTY, known(flapping=True, updated_at=NOW + year)).kind is EventKind.RESOLVED

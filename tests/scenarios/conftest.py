@@ -117,21 +117,30 @@ class World:
         def clock() -> datetime:
             return self.now
 
+        self.set_by = timedelta(0)
+
         def monotonic() -> float:
-            return self.now.timestamp()
+            return (self.now - self.set_by).timestamp()
 
         self.probing = Probing(
             store, self.prober, policy, clock,
             default_port=25, default_channel="C0DEFAULT", egress=[("192.0.2.53", 25)] if egress else (),
+            monotonic=monotonic,
         )  # fmt: skip
-        self.syncing = Syncing(store, {"mail": self.backend}, policy, clock, default_channel="C0DEFAULT")
-        self.upkeep = Upkeep(store, policy, clock, default_channel="C0DEFAULT")
+        self.syncing = Syncing(
+            store, {"mail": self.backend}, policy, clock, default_channel="C0DEFAULT", monotonic=monotonic
+        )
+        self.upkeep = Upkeep(store, policy, clock, default_channel="C0DEFAULT", monotonic=monotonic)
         self.delivery = Delivery(store, self.channel, clock, policy=policy, pace=0.0, monotonic=monotonic)
 
     def at(self, minute: float) -> World:
         assert self.now <= START + timedelta(minutes=minute), "time goes one way"
         self.now = START + timedelta(minutes=minute)
         return self
+
+    def set_clock(self, by: timedelta) -> None:
+        """Somebody sets the clock; no time passes."""
+        self.now, self.set_by = self.now + by, self.set_by + by
 
     async def connectors(
         self, *names: str, kind: ConnectorKind = ConnectorKind.ON_PREMISES, enabled: bool = True
@@ -226,13 +235,23 @@ async def world(store: Store) -> World:
     return made
 
 
-@pytest.fixture
-async def many(store: Store) -> World:
-    """Twelve connectors to twelve hosts, each of them found fine once; the way out is checked."""
-    made = World(store, Policy(), egress=True)
+async def _twelve(store: Store, *, egress: bool) -> World:
+    made = World(store, Policy(), egress=egress)
     await made.connectors(*(f"C{n}" for n in range(12)))
     await made.probing.tick()
     return made
+
+
+@pytest.fixture
+async def many(store: Store) -> World:
+    """Twelve connectors to twelve hosts, each of them found fine once; no way out to check is set."""
+    return await _twelve(store, egress=False)
+
+
+@pytest.fixture
+async def guarded(store: Store) -> World:
+    """The same, and the way out is checked."""
+    return await _twelve(store, egress=True)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bot.core.probe_result import overall
 from bot.core.views import Disagreement
 from storage.records import IncidentState, MessageStatus, Severity
 
@@ -225,18 +226,37 @@ async def test_a_reprobe_is_told_in_the_thread_before_what_it_causes(world: Any)
 
 
 async def test_mail_flows_but_our_probe_fails_pages_nobody(world: Any) -> None:
-    await world.at(0).waits(3, None)
     await world.at(1).probe_fails(TIMED_OUT)
+    await world.at(1.2).waits(3, None)
     await world.at(1.5).all_end(MessageStatus.DELIVERED)
     for minute in range(2, 10):
         await world.at(minute).probe_fails(TIMED_OUT)
     assert await world.told() == []
 
 
-async def test_mail_that_flows_after_it_opened_is_noted_in_the_view(world: Any) -> None:
-    await world.at(0).waits(3, None)
+async def test_mail_that_came_in_before_the_first_failure_does_not_hide_an_outage(world: Any) -> None:
+    await world.at(0).waits(1, None)
     await world.at(1).probe_fails(TIMED_OUT)
+    await world.at(1.5).all_end(MessageStatus.DELIVERED)
     await world.at(2).probe_fails(TIMED_OUT)
+    assert await world.told() == ["#1 4.4.315 warning"]
+
+
+async def test_mail_that_stops_to_flow_is_told_a_few_intervals_later(world: Any) -> None:
+    await world.at(0).probe_fails(TIMED_OUT)
+    await world.at(1).waits(1, None)
+    await world.at(2).all_end(MessageStatus.DELIVERED)
+    for minute in range(3, 18):
+        await world.at(minute).probe_fails(TIMED_OUT)
+    assert await world.told() == []
+    await world.at(18).probe_fails(TIMED_OUT)
+    assert await world.told() == ["#1 4.4.315 warning"]
+
+
+async def test_mail_that_flows_after_it_opened_is_noted_in_the_view(world: Any) -> None:
+    await world.at(1).probe_fails(TIMED_OUT)
+    await world.at(2).waits(3, None)
+    await world.probe_fails(TIMED_OUT)
     await world.at(3).all_end(MessageStatus.DELIVERED)
     assert (await world.view(1)).disagreement is Disagreement.BOT_IS_BLOCKED
 
@@ -362,3 +382,75 @@ async def test_what_changed_before_the_failure_is_in_the_view(world: Any) -> Non
     assert [(d.what, d.before, d.after) for d in view.differences] == [("port", "the usual one", "2525")]
     assert view.last_good is not None
     assert world.now - view.last_good.at == timedelta(minutes=3)
+
+
+async def test_settings_that_change_during_a_probe_are_probed_at_once_and_not_judged_by_it(world: Any) -> None:
+    await world.at(0).probe_fails(REFUSED)
+    ask = world.at(1).prober.probe
+
+    async def repaired_meanwhile(request: Any) -> Any:
+        world.prober.probe = ask
+        world.backend.connectors = [replace(c, smart_hosts=("new.test",)) for c in world.backend.connectors]
+        await world.syncing.sync("mail")
+        return await ask(request)
+
+    world.prober.probe = repaired_meanwhile
+    await world.probing.probe(await world.id_of("Contoso"))
+    assert await world.told() == []
+    await world.probing.tick()
+    assert world.prober.asked[-1] == "new.test"
+    assert await world.told() == []
+
+
+async def test_an_incident_ends_when_there_is_nothing_to_dial_any_more(world: Any) -> None:
+    await world.at(0).probe_fails(REFUSED)
+    await world.at(1).probe_fails(REFUSED)
+    world.prober.answers["contoso.test"] = overall([], 0.0)
+    for minute in (2, 3):
+        world.at(minute)
+        await world.probing.probe(await world.id_of("Contoso"), actor="U0ADMIN1")
+    assert await world.told() == ["#1 4.4.316 warning", "#1 resolved drained"]
+
+
+async def test_mail_that_the_system_lists_beyond_our_idea_of_its_end_still_waits(world: Any) -> None:
+    await world.at(0).waits(3, REFUSED, age=20)
+    for minute in range(5, 30 * 60, 5):
+        await world.at(minute).syncing.sync("mail")
+        await world.upkeep.tick()
+    assert (await world.view(1)).queue.total == 3
+    assert [i.id for i in await world.open_ones()] == [1]
+
+
+async def test_mail_that_was_given_up_waits_again_when_it_is_listed_again(world: Any) -> None:
+    await world.at(0).waits(3, REFUSED, age=20)
+    for minute in range(5, 26 * 60, 5):
+        await world.at(minute).upkeep.tick()
+    assert (await world.view(1)).queue.total == 0
+    await world.syncing.sync("mail")
+    assert (await world.view(1)).queue.total == 3
+
+
+async def test_two_seconds_ten_years_ahead_cost_nothing(world: Any) -> None:
+    await world.at(0).probe_is_fine()
+    await world.at(1).waits(3, REFUSED, age=20)
+    for minute in range(2, 20):
+        await world.at(minute).upkeep.tick()
+    assert await world.told() == ["#1 4.4.316 warning"]
+    kept = await world.store.read(_counts)
+    world.set_clock(timedelta(days=3650))
+    await world.upkeep.tick()
+    await world.syncing.sync("mail")
+    world.set_clock(timedelta(days=-3650))
+    await world.upkeep.clock_jumped()
+    await world.probing.clock_jumped()
+    assert await world.told() == []
+    assert await world.store.read(_counts) >= kept
+    for minute in range(20, 23 * 60 + 30, 5):
+        await world.at(minute).upkeep.tick()
+    told = [line for line in await world.told() if "escalated" in line]
+    assert [line.split("escalated ")[1] for line in told] == ["4 h", "12 h", "20 h", "1 h before the first bounce"]
+
+
+def _counts(db: Any) -> list[int]:
+    tables = ("incidents", "incident_events", "probes", "queued_messages", "queue_samples")
+    return [db[table].count for table in tables]

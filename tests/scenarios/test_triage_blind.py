@@ -16,6 +16,14 @@ from storage.records import IncidentState
 
 World = Any
 
+
+def seen(code: str) -> Any:
+    """A probe's result with this code, of a server whose address is not known."""
+    cause = Cause.REFUSED if code == REFUSED else Cause.CONNECT_TIMEOUT
+    dead = TargetResult(host="c.test", port=25, ok=False, code=code, cause=cause, stage=Stage.CONNECT)
+    return overall([dead], 12.0)
+
+
 DNS, TIMED_OUT, REFUSED = "4.4.312", "4.4.315", "4.4.316"
 
 
@@ -27,16 +35,65 @@ async def everything_fails(world: Any, code: str, minute: float, names: range = 
 
 @pytest.mark.parametrize("code", [DNS, TIMED_OUT])
 async def test_many_targets_that_go_dark_at_once_are_one_alert_about_us(many: Any, code: str) -> None:
-    for minute in range(6, 30):
+    for minute in range(6, 20):
         await everything_fails(many, code, minute)
     assert await many.told() == ["#1 blind critical"]
 
 
-async def test_a_closed_way_out_is_one_alert_even_with_few_targets(many: Any) -> None:
-    many.prober.way_out = False
+async def test_rather_many_alerts_than_none_once_it_lasts_for_several_intervals(many: Any) -> None:
+    for minute in range(6, 22):
+        await everything_fails(many, TIMED_OUT, minute)
+    assert len(await many.told()) == 1 + 12
+    assert "blind" in [i.code for i in await many.open_ones()]
+
+
+async def test_a_closed_way_out_is_one_alert_even_with_few_targets(guarded: Any) -> None:
+    guarded.prober.way_out = False
     for minute in range(6, 10):
-        await everything_fails(many, TIMED_OUT, minute, range(2))
+        await everything_fails(guarded, TIMED_OUT, minute, range(2))
+    assert await guarded.told() == ["#1 blind critical"]
+
+
+async def test_servers_that_go_dark_while_our_way_out_is_open_are_down(guarded: Any) -> None:
+    for minute in (6, 7):
+        await everything_fails(guarded, TIMED_OUT, minute)
+    assert len(await guarded.told()) == 12
+
+
+async def test_a_way_out_by_address_says_nothing_of_the_resolver(guarded: Any) -> None:
+    for minute in range(6, 12):
+        await everything_fails(guarded, DNS, minute)
+    assert await guarded.told() == ["#1 blind critical"]
+
+
+async def test_a_way_out_that_is_wrongly_closed_hides_nothing_once_another_server_is_reached(guarded: Any) -> None:
+    """The host of the egress check was switched off: C0 is down, the others are fine, C1 refuses."""
+    guarded.prober.way_out = False
+    await guarded.at(6).probe_fails(TIMED_OUT, "C0")
+    for minute in range(7, 60):
+        guarded.at(minute).prober.answers |= {"c0.test": seen(TIMED_OUT), "c1.test": seen(REFUSED)}
+        await guarded.probing.tick()
+    told = await guarded.told()
+    assert told[:2] == ["#1 blind critical", "#1 resolved seeing again"]
+    assert sorted(line.split(" ", 1)[1] for line in told[2:]) == ["4.4.315 warning", "4.4.316 warning"]
+
+
+async def test_a_connector_without_anything_to_dial_does_not_make_us_see(many: Any) -> None:
+    many.prober.answers["c11.test"] = overall([], 0.0)
+    for minute in range(6, 20):
+        await everything_fails(many.at(minute), TIMED_OUT, minute, range(11))
+        await many.probing.probe(await many.id_of("C11"))
+        await many.probing.tick()
     assert await many.told() == ["#1 blind critical"]
+
+
+async def test_while_blind_young_mail_opens_nothing(many: Any) -> None:
+    await everything_fails(many, TIMED_OUT, 6)
+    await many.at(7).waits(1, TIMED_OUT, age=1, name="C1")
+    await many.probe_fails(TIMED_OUT, "C1")
+    assert await many.told() == ["#1 blind critical"]
+    await many.at(23).upkeep.tick()
+    assert (await many.told())[0] == "#2 4.4.315 warning"
 
 
 def _silent_outside(many: Any, names: range) -> None:
@@ -159,15 +216,15 @@ async def test_when_we_see_again_the_alert_ends_and_what_is_really_dead_is_told(
     assert await many.told() == ["#1 resolved seeing again", "#2 4.4.315 warning"]
 
 
-async def test_blindness_lasts_while_the_way_out_is_closed(many: Any) -> None:
-    many.prober.way_out = False
-    await many.at(6).probe_fails(TIMED_OUT, "C0")
-    many.prober.answers.clear()
-    await many.at(7).probing.tick()
-    assert await many.told() == ["#1 blind critical"]
-    many.prober.way_out = True
-    await many.at(8).probing.tick()
-    assert await many.told() == ["#1 resolved seeing again"]
+async def test_blindness_ends_when_the_way_out_is_open_again(guarded: Any) -> None:
+    guarded.prober.way_out = False
+    await guarded.at(6).probe_fails(TIMED_OUT, "C0")
+    await everything_fails(guarded, TIMED_OUT, 6.5)
+    await guarded.probing.tick()
+    assert await guarded.told() == ["#1 blind critical"]
+    guarded.prober.way_out = True
+    await guarded.at(7).probing.tick()
+    assert await guarded.told() == ["#1 resolved seeing again"]
 
 
 async def test_targets_that_stay_dark_while_others_are_fine_for_long_are_really_down(many: Any) -> None:

@@ -70,7 +70,16 @@ def network() -> Network:
 
 @pytest.fixture
 def probing(store: Store, network: Network, clock: Any) -> Probing:
-    return Probing(store, network, Policy(), clock, default_port=2525, default_channel="C1", concurrency=8)
+    return Probing(
+        store,
+        network,
+        Policy(),
+        clock,
+        default_port=2525,
+        default_channel="C1",
+        concurrency=8,
+        monotonic=clock.monotonic,
+    )
 
 
 async def due(store: Store, connector: Connector) -> Any:
@@ -233,18 +242,6 @@ async def test_closing_gives_up_what_runs(contoso: Connector, probing: Probing, 
     assert network.now == 0
 
 
-async def test_nothing_to_dial_neither_opens_nor_resolves(
-    store: Store, contoso: Connector, probing: Probing, network: Network
-) -> None:
-    network.result = REFUSED
-    await probing.probe(contoso.id)
-    await probing.probe(contoso.id)
-    network.result = overall([], 1.0)
-    for _ in range(3):
-        await probing.probe(contoso.id)
-    assert len(await store.read(incidents.open_everywhere)) == 1
-
-
 async def test_a_clock_set_back_does_not_put_probes_off(
     store: Store, contoso: Connector, clock: Any, probing: Probing
 ) -> None:
@@ -262,7 +259,10 @@ async def test_a_probe_that_had_nothing_to_dial_is_not_taken_for_a_good_one(
 ) -> None:
     network.result = overall([], 0.1)
     await probing.probe(contoso.id, actor="U1")
-    assert await store.read(lambda db: probes.recent(db, contoso.id, 9)) == []
+    (kept,) = await store.read(lambda db: probes.recent(db, contoso.id, 9))
+    assert kept.nothing_probed
+    assert await store.read(lambda db: probes.last_good(db, contoso.id)) is None
+    assert await store.read(lambda db: probes.recent_good(db, contoso.id, 9)) == []
     assert await due(store, contoso) > clock()
 
 
