@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -129,6 +130,7 @@ class BadHost:
 Host = HostAddress | HostRange | HostName | BadHost
 
 
+@lru_cache(maxsize=8192)
 def parse_host(text: str) -> Host:
     """What kind of smart host this text is. Brackets around an address are dropped. Total."""
     bare = text.strip().removeprefix("[").removesuffix("]")

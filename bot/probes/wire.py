@@ -19,6 +19,8 @@ SESSION_BYTES = 64 * 1024
 GOODBYE = 0.3
 """Seconds that the last bytes get to leave before the connection is cut."""
 RECORD = 16 * 1024
+LANDING = 8 * 1024
+"""Bytes that are taken at once."""
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:
@@ -27,15 +29,17 @@ def _expire(waiter: asyncio.Future[None]) -> None:
         waiter.set_exception(TimeoutError())
 
 
-class Wire(asyncio.Protocol):
+class Wire(asyncio.BufferedProtocol):
     """The protocol of one connection."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.error: BaseException | None = None
         self.flooded = False
+        self.received = 0
+        """Bytes that were taken from the peer."""
+        self._landing = bytearray(LANDING)
         self._buffer = bytearray()
-        self._received = 0
         self._ended = False
         self._waiter: asyncio.Future[None] | None = None
         self._lost = asyncio.Event()
@@ -48,10 +52,16 @@ class Wire(asyncio.Protocol):
         """Keep the transport."""
         self.transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
-        """Take what fits into the session's bound; cut the connection beyond it."""
-        self._received += len(data)
-        if self._received > SESSION_BYTES:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go: no more than are allowed, and one by which it shows that there are more."""
+        del sizehint  # no more than a hint
+        return memoryview(self._landing)[: SESSION_BYTES + 1 - self.received]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what came within the session's bound; cut the connection beyond it."""
+        self.received += nbytes
+        data = memoryview(self._landing)[:nbytes]
+        if self.received > SESSION_BYTES:
             self.flooded = True
             self.abort()
         elif self._session is None:
