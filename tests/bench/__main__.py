@@ -26,6 +26,8 @@ from knowledge.diagnose import diagnose
 from storage import connectors, messages
 from storage.connection import Store
 from storage.records import ConnectorFacts, ConnectorKind, MessageFacts, TlsSetting
+from tests.bench import cost, peers
+from tests.bench.stand import stand
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FLEET = tuple(Row(f"fleet-{n}", Behaviour.GOOD, TlsSetting.DOMAIN) for n in range(64))
@@ -136,12 +138,21 @@ async def claim() -> None:
         await store.close()
 
 
+def against_peers() -> None:
+    """Which causes others tell, and what a probe costs: tables for the README."""
+    with stand() as servers:
+        print(*cost.markdown(asyncio.run(cost.costs(servers))), sep="\n", flush=True)
+        rows = asyncio.run(peers.table(servers))
+        print(*peers.markdown(rows, len(peers.cases_of(servers))), sep="\n", flush=True)
+
+
 def main() -> None:
     start_up()
     diagnoses()
     asyncio.run(probes())
     asyncio.run(ingest())
     asyncio.run(claim())
+    against_peers()
     tell("peak memory of all this", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 

@@ -1,0 +1,190 @@
+"""What one good STARTTLS probe with verification costs the client, and how many a second one process does.
+
+The servers (TLS 1.3, P-256) run in another process; all probers get the same 64 of them by address. Processor time is
+the client's own: this process, the exporter's process, or the processes that were run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import shutil
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bot.core.policy import Policy
+from bot.probes.runner import Prober, ProbeRequest
+from bot.services.probing import Probing
+from storage import connectors
+from storage.connection import Store
+from storage.records import ConnectorFacts, ConnectorKind, TlsSetting
+from tests.bench.blackbox import BLACKBOX, ask, blackbox, cpu_of, modules
+from tests.bench.peers import PEERS
+from tests.bench.stand import Stand
+
+PROBES = 2000
+WARM_UP = 128
+AT_ONCE = 64
+DUE = timedelta(seconds=1)
+"""Every connector is due since then, as after its first interval."""
+RUNS = 32
+"""Processes of each command-line peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Per probe: milliseconds of processor time; and probes a second."""
+
+    cpu_ms: float
+    rate: float
+
+
+async def bare(context: ssl.SSLContext, server: Mapping[str, Any], port: int) -> None:
+    """The least that an asyncio client has to do: no bounds, no deadline, no causes."""
+    reader, writer = await asyncio.open_connection(server["ip"], port)
+
+    async def reply() -> None:
+        while (await reader.readline())[3:4] == b"-":
+            pass
+
+    await reply()
+    for command in (b"EHLO probe.test\r\n", b"STARTTLS\r\n"):
+        writer.write(command)
+        await reply()
+    await writer.start_tls(context, server_hostname=server["host"])
+    for command in (b"EHLO probe.test\r\n", b"QUIT\r\n"):
+        writer.write(command)
+        await reply()
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+async def measured(probe: Callable[[int], Awaitable[object]], cpu: Callable[[], float], count: int = PROBES) -> Cost:
+    """Run so many probes, so many at once."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int) -> None:
+        async with gate:
+            await probe(number)
+
+    await asyncio.gather(*map(one, range(WARM_UP)))
+    used, begun = cpu(), time.perf_counter()
+    await asyncio.gather(*map(one, range(count)))
+    taken = time.perf_counter() - begun
+    return Cost((cpu() - used) / count * 1000, count / taken)
+
+
+def own_cpu() -> float:
+    """Processor time of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def costs(stand: Stand) -> dict[str, Cost]:
+    """Everybody's cost, as far as installed. Ours and the bare client take turns, the median of three counts."""
+    fleet = stand.fleet
+    prober = Prober(ca_file=stand.ca_file, nameservers=[stand.nameserver], helo_name="probe.test")
+    context = ssl.create_default_context(cafile=str(stand.ca_file))
+    every: dict[str, list[Cost]] = {"mfi": [], "bare asyncio client": []}
+
+    async def ours(number: int) -> None:
+        server = fleet[number % len(fleet)]
+        assert (await prober.probe(_request(stand, server, server["ip"]))).ok
+
+    for _ in range(3):
+        every["bare asyncio client"].append(
+            await measured(lambda n: bare(context, fleet[n % len(fleet)], stand.port), own_cpu)
+        )
+        every["mfi"].append(await measured(ours, own_cpu))
+    found = {name: sorted(runs, key=lambda c: c.rate)[1] for name, runs in every.items()}
+    found["mfi, by name"] = await measured(
+        lambda n: prober.probe(_request(stand, fleet[n % len(fleet)], fleet[n % len(fleet)]["host"])), own_cpu
+    )
+    found["mfi, storing included"] = await _storing(stand, prober)
+    if shutil.which(BLACKBOX):
+        found["blackbox_exporter"] = await _exporter(stand)
+    return found | _processes(stand)
+
+
+def _request(stand: Stand, server: Mapping[str, Any], host: str) -> ProbeRequest:
+    """One good server, certificate and name to be verified."""
+    return ProbeRequest(hosts=(host,), port=stand.port, tls_setting=TlsSetting.DOMAIN, tls_domain=server["host"])
+
+
+async def _storing(stand: Stand, prober: Prober) -> Cost:
+    """As the bot does it: claim what is due, probe, record, triage, schedule; each probe its own transaction."""
+    with tempfile.TemporaryDirectory() as directory:
+        store = await Store.open(Path(directory) / "mfi.db", sole=True)
+        now = datetime.now(UTC)
+        base = ConnectorFacts(backend="b", key="", name="", kind=ConnectorKind.ON_PREMISES, port=stand.port)
+        facts = [
+            replace(
+                base,
+                key=f"k{n}",
+                name=f"Connector {n}",
+                smart_hosts=(stand.fleet[n % AT_ONCE]["ip"],),
+                tls_setting=TlsSetting.DOMAIN,
+                tls_domain=stand.fleet[n % AT_ONCE]["host"],
+            )
+            for n in range(PROBES)
+        ]
+        await store.write(lambda db: connectors.sync(db, "b", facts, now, complete=True))
+        await store.write(lambda db: [connectors.schedule(db, c.id, now - DUE) for c in connectors.every(db)])
+        probing = Probing(
+            store, prober, Policy(), lambda: datetime.now(UTC), default_port=stand.port, default_channel="C1"
+        )
+        used, begun = own_cpu(), time.perf_counter()
+        await probing.tick()
+        taken = time.perf_counter() - begun
+        cost = Cost((own_cpu() - used) / PROBES * 1000, PROBES / taken)
+        await store.close()
+        return cost
+
+
+async def _exporter(stand: Stand) -> Cost:
+    """blackbox_exporter, counted at its own process."""
+    with blackbox(modules(stand, stand.fleet)) as exporter:
+
+        async def probe(number: int) -> None:
+            server = stand.fleet[number % len(stand.fleet)]
+            answer = await ask(exporter.port, server["name"], f"{server['ip']}:{stand.port}")
+            assert "probe_success 1" in answer
+
+        return await measured(probe, lambda: cpu_of(exporter.pid))
+
+
+def _processes(stand: Stand) -> dict[str, Cost]:
+    """The command-line peers, one process a probe, one after the other."""
+    found = {}
+    for peer in (p for p in PEERS if p.installed):
+        used, begun = _children(), time.perf_counter()
+        for number in range(RUNS):
+            command = peer.command(stand.fleet[number], stand)
+            subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+        taken = time.perf_counter() - begun
+        found[peer.name] = Cost((_children() - used) / RUNS * 1000, RUNS / taken)
+    return found
+
+
+def _children() -> float:
+    """Processor time of processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def markdown(found: Mapping[str, Cost]) -> list[str]:
+    """As a table for the README."""
+    ours = found["mfi"].cpu_ms
+    rows = [f"| {name} | {c.cpu_ms:.2f} ms | {c.cpu_ms / ours:.1f} × | {c.rate:,.0f}/s |" for name, c in found.items()]
+    busy = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    return [f"| one good probe ({busy}) | client CPU | of ours | throughput |", "| --- | --- | --- | --- |", *rows]
