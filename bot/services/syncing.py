@@ -1,6 +1,7 @@
 """Reading the mail systems: what they list becomes what we know, and what that changes is triaged with it.
 
-Promises: a read is taken over whole, in one transaction with its consequences, or not at all; a mail system that can't
+Promises: a read is taken over whole, in one transaction with its consequences, or not at all (what a flood of changes
+means is worked out right after it, and by upkeep and the next probes if that is cut off); a mail system that can't
 be read keeps its last known figures, its failure is recorded, and the others are read all the same.
 """
 
@@ -20,9 +21,8 @@ from bot.backends.ports import Backend, BackendError, Snapshot, Unreachable
 from bot.core.assignment import Basis, assigner, basis
 from bot.core.clock import Clock
 from bot.core.policy import Policy
-from bot.services.monitor import probes_say_nothing
 from bot.services.steadiness import Steadiness
-from bot.services.triage import due_for_triage, triage_connector
+from bot.services.triage import SLICE, due_for_triage, triage_many, triage_some
 from knowledge.diagnose import diagnose
 from storage import connectors, domains, incidents, messages, syncs
 from storage.connection import Store
@@ -63,7 +63,8 @@ class Syncing:
         """Read one mail system now.
 
         1. Note that the read begins. 2. Ask for everything. 3. Take it over, triage what it changed and note the end,
-        in one transaction. A failure is noted too, and raised as BackendError. KeyError: there is no such system.
+        in one transaction; a flood of changes is triaged in slices after it. A failure is noted too, and raised as
+        BackendError. KeyError: there is no such system.
         """
         backend = self._backends[name]
         async with self._reading[name]:
@@ -72,10 +73,15 @@ class Syncing:
             try:
                 snapshot = await self._read(backend)
                 prepared = await self._prepared(name, snapshot)
-                return await self._store.write(lambda db: self._take_over(db, name, run, snapshot, prepared))
+                counts, due = await self._store.write(lambda db: self._take_over(db, name, run, snapshot, prepared))
             except Exception as error:
                 await self._note_failure(run, error)
                 raise
+            await triage_many(
+                self._store, due, self._policy, self._clock(), default_channel=self._default_channel,
+                steady=self._steadiness.look(),
+            )  # fmt: skip
+            return counts
 
     async def tick(self) -> None:
         """Read all of them, side by side. Failures are in the log and in the status; the next tick tries again."""
@@ -108,17 +114,17 @@ class Syncing:
         now, line = self._clock(), " ".join(str(error).split())[:300] or type(error).__name__
         await self._store.write(lambda db: syncs.finish(db, run, now, {}, line))
 
-    def _take_over(self, db: Database, name: str, run: int, snapshot: Snapshot, prepared: _Assigned | None) -> Counts:
+    def _take_over(
+        self, db: Database, name: str, run: int, snapshot: Snapshot, prepared: _Assigned | None
+    ) -> tuple[Counts, list[int]]:
+        """The counts, and whoever is still to be looked at: only in a flood are there any."""
         now = self._clock()
         before = messages.summaries(db)
         counts = _store(db, name, snapshot, prepared, now)
         syncs.finish(db, run, now, {f"{part}_{key}": n for part, c in counts.items() for key, n in asdict(c).items()})
-        blind, steady = probes_say_nothing(db, self._policy, now), self._steadiness.look()
-        for connector_id in touched(db, before, self._policy, now):
-            triage_connector(
-                db, connector_id, self._policy, now, default_channel=self._default_channel, blind=blind, steady=steady
-            )
-        return counts
+        due, steady = touched(db, before, self._policy, now), self._steadiness.look()
+        triage_some(db, due[:SLICE], self._policy, now, default_channel=self._default_channel, steady=steady)
+        return counts, due[SLICE:]
 
 
 def touched(db: Database, before: Mapping[int | None, QueueSummary], policy: Policy, now: datetime) -> list[int]:

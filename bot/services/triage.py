@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from sqlite_utils import Database
 
@@ -17,12 +18,16 @@ from bot.core.evidence import NAMELESS, ProbeRun, run_of, troubles
 from bot.core.foresight import Outlook, foreseen
 from bot.core.incidents import Decision, Known, Situation, decide
 from bot.core.policy import Policy
+from bot.services.monitor import probes_say_nothing
 from bot.services.timeline import record_event
 from storage import connectors, incidents, messages, probes
+from storage.connection import Store
 from storage.records import Connector, Incident, ProbeRecord
 
 LOG = logging.getLogger(__name__)
 
+SLICE = 250
+"""So many connectors at most are triaged in one transaction: a click must not wait for thousands."""
 FLOWS_FOR = 3
 """For so many probe intervals a delivery proves that mail flows."""
 RUN_LENGTH = 60
@@ -58,6 +63,27 @@ def triage_connector(
         *(decide_warnings(_outlook(db, connector, policy, now, few=few, known=warnings)) if steady else ()),
     )
     return [_carry_out(db, connector, made, now, default_channel) for made in decisions if made.kind is not None]
+
+
+def triage_some(
+    db: Database, connector_ids: Iterable[int], policy: Policy, now: datetime, *, default_channel: str, steady: bool
+) -> None:
+    """Triage several, in one transaction; `steady`: see `triage_connector`."""
+    blind = probes_say_nothing(db, policy, now)
+    for each in connector_ids:
+        triage_connector(db, each, policy, now, default_channel=default_channel, blind=blind, steady=steady)
+
+
+async def triage_many(
+    store: Store, connector_ids: Sequence[int], policy: Policy, now: datetime, *, default_channel: str, steady: bool
+) -> None:
+    """The same for any number: in slices, between which whoever waits to write has his turn."""
+    for start in range(0, len(connector_ids), SLICE):
+        some = partial(
+            triage_some, connector_ids=connector_ids[start : start + SLICE], policy=policy, now=now,
+            default_channel=default_channel, steady=steady,
+        )  # fmt: skip
+        await store.write(some)
 
 
 def due_for_triage(db: Database, policy: Policy, now: datetime) -> list[int]:

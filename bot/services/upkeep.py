@@ -15,9 +15,8 @@ from sqlite_utils import Database
 from bot.core.alerts import critical_reason, passed_marks
 from bot.core.clock import Clock
 from bot.core.policy import Policy
-from bot.services.monitor import probes_say_nothing
 from bot.services.steadiness import Steadiness
-from bot.services.triage import due_for_triage, triage_connector
+from bot.services.triage import due_for_triage, triage_many
 from storage import actions, inbox, incidents, messages, outbox, probes, syncs
 from storage.connection import Store
 from storage.incidents import Waiting
@@ -72,8 +71,10 @@ class Upkeep:
         """
         now, steady = self._clock(), self._steadiness.look()
         proven = self._steadiness.proven
-        await self._store.write(lambda db: self._sweep(db, now, steady=steady))
-        if steady and _is_due(self._sampled_at, SAMPLE_EVERY, now):
+        sampling = steady and _is_due(self._sampled_at, SAMPLE_EVERY, now)
+        due = await self._store.read(lambda db: suspects(db, self._policy, now, steady=steady, every_open=sampling))
+        await triage_many(self._store, due, self._policy, now, default_channel=self._default_channel, steady=steady)
+        if sampling:
             await self._mend_verifications()
             await self._store.write(lambda db: sample_queues(db, now))
             self._sampled_at = now
@@ -87,9 +88,6 @@ class Upkeep:
             await self._store.write(lambda db: outbox.revive(db, now))
             self._revived_at = now
 
-    def _sweep(self, db: Database, now: datetime, *, steady: bool) -> int:
-        return sweep(db, self._policy, now, default_channel=self._default_channel, steady=steady)
-
     def _end_unread(self, db: Database, now: datetime) -> int:
         return messages.expire(db, now - EXPIRY_GRACE, read_since=now - self._policy.stale_after)
 
@@ -98,19 +96,21 @@ class Upkeep:
         await self._store.write(lambda db: actions.verify_by(db, latest))
 
 
-def sweep(db: Database, policy: Policy, now: datetime, *, default_channel: str, steady: bool = True) -> int:
-    """Triage the connectors that time alone may have changed, and only those; how many there were.
+def suspects(
+    db: Database, policy: Policy, now: datetime, *, steady: bool = True, every_open: bool = False
+) -> list[int]:
+    """The connectors that time alone may have changed, and only those.
 
-    Not `steady`: the time is suspect, so only what does not depend on it is done.
+    `every_open`: also whoever has an open incident, for its countdown and its quiet time. Not `steady`: the time is
+    suspect, so only what does not depend on it counts.
     """
     due = set(incidents.at_retired_connectors(db))
+    if every_open:
+        due |= {i.connector_id for i in incidents.open_everywhere(db) if i.connector_id is not None}
     if steady:
         due |= set(due_for_triage(db, policy, now))
         due |= {w.connector_id for w in incidents.waiting(db) if may_be_told_louder(w, policy, now)}
-    blind = probes_say_nothing(db, policy, now)
-    for connector_id in sorted(due):
-        triage_connector(db, connector_id, policy, now, default_channel=default_channel, blind=blind, steady=steady)
-    return len(due)
+    return sorted(due)
 
 
 def may_be_told_louder(waiting: Waiting, policy: Policy, now: datetime) -> bool:

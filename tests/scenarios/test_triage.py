@@ -454,3 +454,12 @@ async def test_two_seconds_ten_years_ahead_cost_nothing(world: Any) -> None:
 def _counts(db: Any) -> list[int]:
     tables = ("incidents", "incident_events", "probes", "queued_messages", "queue_samples")
     return [db[table].count for table in tables]
+
+
+async def test_the_countdown_goes_on_without_any_probe_or_change_of_the_queue(world: Any) -> None:
+    await world.at(0).waits(3, REFUSED, age=20)
+    await world.told()
+    for minute in range(5, 100, 5):
+        await world.at(minute).upkeep.tick()
+    await world.told()
+    assert world.channel.redraws >= 1

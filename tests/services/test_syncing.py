@@ -213,3 +213,15 @@ async def test_ten_thousand_messages_read_twice_are_one_alert(
     await syncing.sync("lab")
     (incident,) = await store.read(incidents.open_everywhere)
     assert incident.state is IncidentState.FIRING
+
+
+async def test_a_flood_of_changes_is_looked_at_whole(
+    store: Store, syncing: Syncing, lab: MailSystem, clock: Any
+) -> None:
+    names = [f"C{n}" for n in range(600)]
+    lab.parts = Snapshot(
+        connectors=[connector(name) for name in names],
+        messages=[message(name, clock, f"u@{name.lower()}.test", reason="450 4.4.316 refused") for name in names],
+    )
+    await syncing.sync("lab")
+    assert len(await store.read(incidents.open_everywhere)) == 600

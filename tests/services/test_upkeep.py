@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bot.core.policy import Policy
-from bot.services.triage import triage_connector
-from bot.services.upkeep import KEEP_PROBES, Upkeep, may_be_told_louder, prune, sweep
+from bot.services.triage import triage_connector, triage_many
+from bot.services.upkeep import KEEP_PROBES, Upkeep, may_be_told_louder, prune, suspects
 from storage import actions, inbox, incidents, messages, outbox, probes
 from storage.connection import Store
 from storage.incidents import Waiting
@@ -35,7 +35,9 @@ def upkeep(store: Store, clock: Any) -> Upkeep:
 
 
 async def swept(store: Store, clock: Any) -> int:
-    return await store.write(lambda db: sweep(db, Policy(), clock(), default_channel="C1"))
+    due = await store.read(lambda db: suspects(db, Policy(), clock()))
+    await triage_many(store, due, Policy(), clock(), default_channel="C1", steady=True)
+    return len(due)
 
 
 async def test_only_what_may_have_changed_is_looked_at(store: Store, contoso: Connector, clock: Any) -> None:
