@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import ssl
@@ -177,6 +178,9 @@ told = {"dialogues": 0, "slowest": 0.0}
 
 
 @pytest.mark.chaos
+@pytest.mark.filterwarnings(
+    "ignore:unclosed transport <asyncio._SSLProtocolTransport:ResourceWarning"
+)  # the peers' own
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -218,6 +222,7 @@ def test_no_dialogue_breaks_a_probe_or_its_bounds(stage, dialogues) -> None:
         told["slowest"] = max(told["slowest"], *(r.elapsed_ms for r in results))
 
     runner.run(run())
+    gc.collect()
 
 
 class _Lag:
