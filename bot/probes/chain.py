@@ -18,6 +18,7 @@ from bot.probes.revocation import Revocations
 from bot.probes.truststore import TrustStore, organisations, signed_by
 from knowledge.classify import Cause, Fault, Stage
 
+ALSO_SEEN_AS = " (Exchange Online itself reports this as 4.4.317 UntrustedRoot)"
 SUB_CA_WORDS = ("intermediate", "issuing", "subordinate", "sub ca", "subca")
 
 
@@ -108,7 +109,7 @@ def _incomplete(last: x509.Certificate, leaf: x509.Certificate, trust: TrustStor
     known = organisations(last.issuer) & trust.organisations
     looks_forgotten = _names_its_issuer(last) or known or any(w in words for w in SUB_CA_WORDS)
     if last is leaf and looks_forgotten and "root" not in words:
-        return fault(Cause.CERT_MISSING_INTERMEDIATE, f"{issuer} was not sent")
+        return fault(Cause.CERT_MISSING_INTERMEDIATE, f"{issuer} was not sent{ALSO_SEEN_AS}")
     return fault(Cause.CERT_UNTRUSTED, f"{issuer} is not trusted")
 
 

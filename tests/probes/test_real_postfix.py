@@ -1,6 +1,6 @@
 """A real Postfix on loopback, with its own configuration and high ports, probed in each of its TLS settings.
 
-Needs Debian's package `postfix` and root (Postfix starts only as root); without them skipped with a reason, in CI failed.
+Needs Debian's package `postfix`, and root (Postfix starts only so); else skipped with a reason, and failed in CI.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Callable
@@ -180,6 +181,41 @@ async def test_an_answer_is_secure_if_the_server_vouches_for_all_of_it() -> None
 async def test_a_truncated_answer_is_asked_for_by_tcp() -> None:
     async with serving(big=Node({"A": ("192.0.2.1",)}, DnsFault.TRUNCATED)) as (resolver, _):
         assert await resolver.addresses("big.test") == ["192.0.2.1"]
+
+
+async def test_a_closed_port_is_told_at_once() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    started = time.monotonic()
+    with pytest.raises(Unresolved, match=f"nobody answers at port {port}") as failed:
+        await Resolver([("127.0.0.1", port)]).addresses("name.test", 3)
+    assert failed.value.cause is Cause.DNS_TIMEOUT
+    assert time.monotonic() - started < 0.5
+
+
+async def test_a_cut_answer_without_tcp_is_an_error_and_no_silence() -> None:
+    def reply(query: dns.message.Message) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        answer.flags |= dns.flags.TC
+        return answer
+
+    async with scripted(reply) as resolver:
+        with pytest.raises(Unresolved, match="the answer was cut, and TCP is refused") as failed:
+            await resolver.addresses("name.test", 3)
+    assert failed.value.cause is Cause.DNS_ERROR
+
+
+async def test_an_answer_to_another_question_is_no_answer() -> None:
+    def reply(query: dns.message.Message) -> dns.message.Message:
+        other = dns.message.make_query("other.test", "A")
+        other.id = query.id
+        return dns.message.make_response(other)
+
+    async with scripted(reply) as resolver:
+        with pytest.raises(Unresolved, match="an answer to another question") as failed:
+            await resolver.addresses("name.test", 3)
+    assert failed.value.cause is Cause.DNS_ERROR
 
 
 async def test_an_answer_too_big_for_udp_comes_by_tcp() -> None:
