@@ -119,7 +119,7 @@ PEERS: tuple[Peer, ...] = (
         "posttls-finger",
         "posttls-finger",
         _posttls,
-        (r"< 250.*> QUIT", r"TLS connection established.*> QUIT"),
+        (r"\A(?!.*(< (421|5)|lost connection|time)).*< 250.*> QUIT", r"TLS connection established.*> QUIT"),
         (
             *_COMMON,
             (r"service not available: 0", "not_smtp"),
@@ -152,7 +152,7 @@ PEERS: tuple[Peer, ...] = (
         "swaks",
         "swaks",
         _swaks,
-        (r"<-  250 .*> QUIT\s+<", r"=== TLS started.*> QUIT\s+<"),
+        (r"\A(?!.*(421|<\*\* 5)).*<-  250 .*> QUIT\s+<", r"=== TLS started.*> QUIT\s+<"),
         (
             *_COMMON,
             (r"error connecting.*timed? ?out|IO::Socket::INET6?: connect: timeout", "connect_timeout"),
