@@ -36,6 +36,15 @@ class Warned(StrEnum):
     """The server no longer offers what it offered."""
 
 
+WARNED_WORDS: Mapping[str, str] = {
+    Warned.CERTIFICATE: "certificate expires soon",
+    Warned.TARGET_DOWN: "a server is down",
+    Warned.TARGET_GONE: "one address left",
+    Warned.CAPABILITIES: "the server offers less",
+}
+"""What is warned of, in two or three words."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One server as a stored probe saw it. Every text in it is foreign."""

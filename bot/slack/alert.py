@@ -19,8 +19,11 @@ from bot.slack.alert_parts import (
     ack_button,
     because,
     history,
+    left_behind,
     name_of,
     reprobe_button,
+    stays_behind,
+    waiting,
     whose,
 )
 from bot.slack.blocks import Block, Message, actions, button, context, fields, header, message, section
@@ -35,6 +38,7 @@ from bot.slack.evidence import (
     queue_line,
     relevant,
 )
+from bot.slack.remedy import likely_causes, own_steps, shown_steps
 from bot.slack.text import (
     Mrkdwn,
     article,
@@ -51,8 +55,6 @@ from bot.slack.text import (
 from bot.slack.warning import render_warning
 from bot.slack.wording import (
     KIND_WORDS,
-    bounce,
-    count,
     emoji,
     state_words,
 )
@@ -114,7 +116,7 @@ def render_alert(view: IncidentView, about: Article, workspace: str = DEFAULT_WO
     return message(
         sentence(view, about),
         [
-            header(plain(_headline(view.incident, about), 150)),
+            header(plain(_headline(view, about), 150)),
             section(_subject(view)),
             fields(
                 lines(Mrkdwn("*The queue says*"), queue_line(view)),
@@ -135,20 +137,27 @@ def title_of(incident: Incident, about: Article) -> str:
     return about.title if incident.code == about.code == "other" else f"{incident.code} {about.title}"
 
 
-def _headline(incident: Incident, about: Article) -> str:
-    return f"{emoji(incident)} #{incident.id} {state_words(incident)}: {title_of(incident, about)}"
+def _headline(view: IncidentView, about: Article) -> str:
+    picture, _, words = _state(view).partition(" ")
+    return f"{picture} #{view.incident.id} {words}: {title_of(view.incident, about)}"
+
+
+def _state(view: IncidentView) -> str:
+    """Picture and words. An end that leaves mail behind is no good news."""
+    if view.incident.state is IncidentState.RESOLVED and stays_behind(view):
+        return "⚠️ Resolved, but mail still waits"
+    return f"{emoji(view.incident)} {state_words(view.incident)}"
 
 
 def sentence(view: IncidentView, about: Article) -> Mrkdwn:
     """The whole alert as one or two sentences, for notifications, search and screen readers."""
     incident = view.incident
     start = mrkdwn(
-        "{} #{}: {} at {}. ", f"{emoji(incident)} {state_words(incident)}", num(incident.id),
+        "{} #{}: {} at {}. ", _state(view), num(incident.id),
         title_of(incident, about), prose(name_of(view), 100),
     )  # fmt: skip
     if incident.state is IncidentState.RESOLVED:
-        left = mrkdwn(" {}.", _still(view)) if view.queue.total else Mrkdwn("")
-        return mrkdwn("{}{}.{}", start, because(incident).capitalize(), left)
+        return joined([mrkdwn("{}{}.", start, because(incident).capitalize()), left_behind(view)], " ")
     return mrkdwn("{}{}. {}", start, waiting(view), _next_step(view, about))
 
 
@@ -161,18 +170,8 @@ def _next_step(view: IncidentView, about: Article) -> Mrkdwn:
     if is_partner(view.connector):
         contact = view.connector.partner_contact if view.connector else None
         return mrkdwn("Next: contact the partner{}.", mrkdwn(" ({})", prose(contact, 100)) if contact else Mrkdwn(""))
-    return mrkdwn("Next: {}", article(about.fixes[0], 200)) if about.fixes else Mrkdwn("Next: see the evidence.")
-
-
-def waiting(view: IncidentView) -> Mrkdwn:
-    """ "42 messages wait, the oldest for 5 h 10 min; first bounce in 18 h 50 min"."""
-    oldest = view.queue.oldest_received_at
-    if oldest is None:
-        return Mrkdwn("Nothing waits yet")
-    waits = count(view.queue.total, "message waits", "messages wait")
-    return mrkdwn(
-        "{}, the oldest for {}; {}", waits, span(view.now - oldest), bounce(view.queue.first_expiry_at, view.now)
-    )
+    steps = own_steps(view, about)
+    return mrkdwn("Next: {}", article(steps[0], 200)) if steps else Mrkdwn("Next: see the evidence.")
 
 
 def _subject(view: IncidentView) -> Mrkdwn:
@@ -190,12 +189,9 @@ def _likely(view: IncidentView, about: Article) -> Mrkdwn:
     if probe is not None and not probe.ok and probe.cause not in SAY_NO_MORE and (said := cause_words(probe.cause)):
         return mrkdwn("*Likely cause* {}", said)
     group = relevant(view)
-    hint = article(about.causes[0], 300) if about.causes else code(group.reason, 160) if group and group.reason else ""
+    causes = likely_causes(view, about)
+    hint = article(causes[0], 300) if causes else code(group.reason, 160) if group and group.reason else ""
     return mrkdwn("*Likely cause* {}", hint) if hint else Mrkdwn("")
-
-
-def _still(view: IncidentView) -> Mrkdwn:
-    return mrkdwn("Still in the queue: {}", waiting(view))
 
 
 def _what_to_do(view: IncidentView, about: Article) -> Mrkdwn:
@@ -205,10 +201,8 @@ def _what_to_do(view: IncidentView, about: Article) -> Mrkdwn:
         due = view.action.verify_at if view.action else None
         checked = mrkdwn("it is verified {}", when(due)) if due else Mrkdwn("it will be verified")
         return lines(Mrkdwn("*What to do*"), mrkdwn("Nothing now: the fix is done, and {}.", checked))
-    steps = [article(fix, 280) for fix in about.fixes[:3]]
-    if is_partner(view.connector):
-        steps = [_partner_step(view, about), *steps[:2]]
-    numbered = [mrkdwn("{}. {}", num(number), step) for number, step in enumerate(steps, 1)]
+    first = [_partner_step(view, about)] if is_partner(view.connector) else []
+    numbered = shown_steps(own_steps(view, about), about, first=first)
     return lines(Mrkdwn("*What to do*"), *numbered) if numbered else Mrkdwn("")
 
 
@@ -225,16 +219,15 @@ def _source_label(about: Article) -> str:
 def _resolved(view: IncidentView, about: Article, workspace: str) -> Message:
     incident = view.incident
     lasted = (incident.resolved_at or incident.updated_at) - incident.opened_at
-    left = _still(view) if view.queue.total else Mrkdwn("")
     return message(
         sentence(view, about),
         [
-            header(plain(_headline(incident, about), 150)),
+            header(plain(_headline(view, about), 150)),
             section(
                 lines(
                     whose(view),
                     mrkdwn("{}. It was open for {}.", because(incident).capitalize(), span(lasted)),
-                    left,
+                    left_behind(view),
                 )
             ),
             context(history(view, workspace), mrkdwn("resolved {}", when(incident.resolved_at or incident.updated_at))),

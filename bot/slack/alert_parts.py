@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bot.core.forecast import plain_span as span
 from bot.core.views import IncidentView
 from bot.slack.blocks import Block, button
 from bot.slack.text import Mrkdwn, code, joined, message_link, mrkdwn, prose, user, when
-from bot.slack.wording import KIND_WORDS, MONITOR_NAME
-from storage.records import Incident, IncidentState
+from bot.slack.wording import KIND_WORDS, MONITOR_NAME, bounce, count
+from storage.records import ActionState, Incident, IncidentState
 
 ACK, REPROBE, FIX_NOW, UNDO = "mfi.ack", "mfi.reprobe", "mfi.fix_now", "mfi.undo"
 
@@ -57,6 +58,42 @@ def _previous(previous: Incident, workspace: str) -> Mrkdwn:
 def because(incident: Incident) -> str:
     """Why it is over, as the end of a sentence."""
     return RESOLUTIONS.get(incident.resolution or "", "mail flows again")
+
+
+def waiting(view: IncidentView) -> Mrkdwn:
+    """ "42 messages wait, the oldest for 5 h 10 min; first bounce in 18 h 50 min"."""
+    oldest = view.queue.oldest_received_at
+    if oldest is None:
+        return Mrkdwn("Nothing waits yet")
+    waits = count(view.queue.total, "message waits", "messages wait")
+    return mrkdwn(
+        "{}, the oldest for {}; {}", waits, span(view.now - oldest), bounce(view.queue.first_expiry_at, view.now)
+    )
+
+
+def stays_behind(view: IncidentView) -> bool:
+    """Does mail wait that nothing will take away: behind a connector that is off or no longer there?"""
+    connector = view.connector
+    off = connector is not None and (not connector.enabled or connector.missing_since is not None)
+    return off and view.queue.total > 0
+
+
+def left_behind(view: IncidentView) -> Mrkdwn:
+    """What still waits although the incident is over, and what becomes of it; empty when nothing does."""
+    connector, first = view.connector, view.queue.first_expiry_at
+    if connector is None or first is None:
+        return Mrkdwn("")
+    if not stays_behind(view):
+        return mrkdwn("Still in the queue: {}.", waiting(view))
+    number = view.queue.total
+    fixed = view.action is not None and view.action.state is ActionState.VERIFIED
+    what = Mrkdwn(" that the fix did not reject") if fixed else Mrkdwn("")
+    return mrkdwn(
+        "⚠️ *{}{} still {} behind the {} connector; {} from {} on* unless rerouted or the connector is enabled again{}.",
+        count(number, "message"), what, "waits" if number == 1 else "wait",
+        "removed" if connector.missing_since else "disabled", "it bounces" if number == 1 else "they bounce",
+        when(first), Mrkdwn(" (*Undo* in the thread)") if fixed else Mrkdwn(""),
+    )  # fmt: skip
 
 
 def ack_button(incident: Incident) -> Block | None:

@@ -151,6 +151,8 @@ def probe_line(probe: ProbeRecord | None, view_now: IncidentView) -> Mrkdwn:
         return Mrkdwn("not probed yet")
     met = targets(probe)
     moment = mrkdwn("{}, {}, {}", when(probe.at), ago(probe.at, view_now.now), SEEN_FROM_HERE)
+    if probe.nothing_probed:
+        return lines(Mrkdwn("nothing to dial: no server is named"), moment)
     if probe.ok:
         note = "gets through, but not to every server" if probe.degraded else "gets through"
         return lines(mrkdwn("{} in {}", note, seconds(probe.elapsed_ms)), moment)

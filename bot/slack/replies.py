@@ -35,7 +35,7 @@ from bot.slack.wording import (
     seconds,
 )
 from knowledge.article import Article
-from storage.records import Connector, Incident, OutboxState, ProbeRecord, QueueSummary
+from storage.records import Connector, Incident, IncidentState, OutboxState, ProbeRecord, QueueSummary
 
 PICK = "mfi.pick"
 """Action id prefix of the buttons that choose one of several candidates: mfi.pick.<word>.<number>."""
@@ -164,7 +164,7 @@ def _picture(view: ConnectorView) -> str:
         return "⏸️"
     if view.warnings:
         return "⚠️"
-    return "✅" if view.probe and view.probe.ok else "⚪"
+    return "✅" if view.probe and view.probe.ok and not view.probe.nothing_probed else "⚪"
 
 
 def _probe_words(view: ConnectorView) -> Mrkdwn:
@@ -172,6 +172,8 @@ def _probe_words(view: ConnectorView) -> Mrkdwn:
         return Mrkdwn("disabled")
     if view.probe is None:
         return Mrkdwn("not probed yet")
+    if view.probe.nothing_probed:
+        return mrkdwn("nothing to dial {}", ago(view.probe.at, view.now))
     result = "probe fine" if view.probe.ok else f"probe {view.probe.code or 'failed'}"
     return mrkdwn("{} {}", result, ago(view.probe.at, view.now))
 
@@ -224,6 +226,8 @@ def probe_reply(connector: Connector, probe: ProbeRecord) -> Message:
 def probe_verdict(connector: Connector, probe: ProbeRecord) -> Mrkdwn:
     """One line on one probe."""
     name, took = code(connector.name, 100), seconds(probe.elapsed_ms)
+    if probe.nothing_probed:
+        return mrkdwn("⚪ {}: there is nothing to dial", name)
     if probe.ok:
         limits = Mrkdwn(", but not to every server") if probe.degraded else Mrkdwn("")
         return mrkdwn("✅ {} gets through{} ({})", name, limits, took)
@@ -289,10 +293,12 @@ def whoami_reply(user_id: str, decision: Decision, admins: Admins) -> Message:
 
 
 def already(reason: str, incident: Incident | None) -> Mrkdwn:
-    """Why an acknowledgement came too late, naming who was first, and when."""
-    first = incident.acknowledged_by if incident else None
-    at = incident.acknowledged_at if incident else None
-    return lines(sentence(reason, (first,)), mrkdwn("That was {}.", when(at)) if first and at else None)
+    """Why an acknowledgement came too late, and when that came about: the end of it, else who was first."""
+    if incident is None:
+        return lines(sentence(reason))
+    over = incident.state is IncidentState.RESOLVED
+    at = incident.resolved_at if over else incident.acknowledged_at
+    return lines(sentence(reason, (incident.acknowledged_by,)), mrkdwn("That was {}.", when(at)) if at else None)
 
 
 def open_incidents(views: Sequence[ConnectorView]) -> Mrkdwn:

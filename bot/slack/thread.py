@@ -13,8 +13,9 @@ from typing import Any
 from bot.core.events import EventKind
 from bot.core.views import IncidentView
 from bot.slack.alert import RESOLUTIONS, UNDO, name_of, waiting
+from bot.slack.alert_parts import left_behind, stays_behind
 from bot.slack.blocks import Message, actions, button, confirm, message, section
-from bot.slack.text import Mrkdwn, code, lines, mrkdwn, plain, prose, user, when
+from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, plain, prose, user, when
 from bot.slack.warning import threshold
 from bot.slack.wording import STAGE_WORDS, bounce, count, seconds
 from storage.records import IncidentEvent
@@ -148,8 +149,9 @@ def _fix_failed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     return lines(Mrkdwn("❌ The fix stopped; the remaining steps were not run."), *_details(event))
 
 
-def _fix_verified(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
-    return lines(Mrkdwn("✅ Verified: the fix worked."), *_details(event))
+def _fix_verified(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
+    left = left_behind(view) if stays_behind(view) else Mrkdwn("")
+    return lines(Mrkdwn("✅ Verified: the fix worked."), left, *_details(event))
 
 
 def _fix_not_yet(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
@@ -164,8 +166,9 @@ def _fix_undone(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
 
 def _resolved(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
     reason = str(event.data.get("reason") or "delivering")
-    left = mrkdwn(" {}.", waiting(view)) if view.queue.total and not view.incident.is_warning else Mrkdwn("")
-    return mrkdwn("✅ Resolved: {}.{}", RESOLUTIONS.get(reason, reason), left)
+    left = Mrkdwn("") if view.incident.is_warning else left_behind(view)
+    picture = "⚠️" if stays_behind(view) else "✅"
+    return joined([mrkdwn("{} Resolved: {}.", picture, RESOLUTIONS.get(reason, reason)), left], " ")
 
 
 LINES: dict[str, Line] = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bot.core.forecast import plain_span as span
-from bot.core.foresight import Warned, moment
+from bot.core.foresight import WARNED_WORDS, Warned, moment
 from bot.core.views import IncidentView
 from bot.slack.alert_parts import ack_button, because, history, name_of, reprobe_button, whose
 from bot.slack.blocks import Message, actions, context, header, message, section
@@ -64,15 +64,7 @@ def warning_words(incident: Incident) -> str:
 
 def kind_words(incident: Incident) -> str:
     """What it warns of, in two or three words."""
-    return KINDS.get(incident.code, "something ahead")
-
-
-KINDS: Mapping[str, str] = {
-    Warned.CERTIFICATE: "certificate expires soon",
-    Warned.TARGET_DOWN: "a server is down",
-    Warned.TARGET_GONE: "one address left",
-    Warned.CAPABILITIES: "the server offers less",
-}
+    return WARNED_WORDS.get(incident.code, "something ahead")
 
 
 def headline(view: IncidentView) -> Mrkdwn:

@@ -9,6 +9,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from bot.core.forecast import plain_span
+from bot.core.foresight import WARNED_WORDS
+from bot.services.monitor import BLIND
 from bot.services.views import connector_views
 from bot.terminal.tables import table
 from storage import audit, incidents, outbox
@@ -46,7 +48,7 @@ def _connectors(db: Database, now: datetime) -> list[Row]:
             "tls": view.connector.tls_setting,
             "waiting": view.queue.total,
             "probed_at": view.probe.at if view.probe else None,
-            "ok": view.probe.ok if view.probe else None,
+            "ok": view.probe.ok if view.probe and not view.probe.nothing_probed else None,
             "status": view.probe.status if view.probe else None,
             "incidents": [incident.id for incident in view.incidents],
         }
@@ -146,9 +148,12 @@ def _left(moment: datetime, now: datetime) -> str:
 
 def _probe_word(row: Mapping[str, Any], now: datetime) -> str:
     if row["ok"] is None:
-        return "not probed yet"
+        return "nothing to dial" if row["probed_at"] else "not probed yet"
     return f"{'ok' if row['ok'] else row['status']}, {_ago(row['probed_at'], now)}"
 
+
+CODE_WORDS = {BLIND: "the monitor is blind", **WARNED_WORDS}
+"""Codes that are our own, in words."""
 
 _COLUMNS: dict[str, dict[str, Callable[[Mapping[str, Any], datetime], str]]] = {
     "connectors": {
@@ -172,7 +177,7 @@ _COLUMNS: dict[str, dict[str, Callable[[Mapping[str, Any], datetime], str]]] = {
         "State": lambda r, now: (
             r["state"] if r["state"] == IncidentState.RESOLVED else f"{r['state']}, {r['severity']}"
         ),
-        "Code": lambda r, now: r["code"],
+        "Code": lambda r, now: CODE_WORDS.get(r["code"], r["code"]),
         "Connector": lambda r, now: r["connector"] or "the monitor",
         "Opened": lambda r, now: _ago(r["opened_at"], now),
     },

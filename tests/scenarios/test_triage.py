@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot.core.probe_result import overall
+from bot.core.probe_result import TargetResult, overall
 from bot.core.views import Disagreement
+from bot.services.views import status_view
 from storage.records import IncidentState, MessageStatus, Severity
 
 REFUSED, TIMED_OUT, CANNOT, CERTIFICATE, DNS = "4.4.316", "4.4.315", "4.4.317", "4.7.320", "4.4.312"
@@ -463,3 +464,17 @@ async def test_the_countdown_goes_on_without_any_probe_or_change_of_the_queue(wo
         await world.at(minute).upkeep.tick()
     await world.told()
     assert world.channel.redraws >= 1
+
+
+async def test_a_connector_that_is_switched_on_again_is_watched_again_and_its_mail_counts(
+    world: Any,
+) -> None:
+    await world.at(0).waits(3, REFUSED, age=20)
+    for enabled, minute in ((False, 1), (True, 2)):
+        world.at(minute).backend.connectors = [replace(c, enabled=enabled) for c in world.backend.connectors]
+        await world.syncing.sync("mail")
+        status = await world.store.read(lambda db: status_view(db, world.policy, world.now))
+        assert sum(v.queue.total for v in status.connectors) == 3
+    world.prober.answers["contoso.test"] = overall([TargetResult(host="c", port=25, ok=False, code=REFUSED)], 1.0)
+    await world.probing.tick()
+    assert await world.told() == ["#1 4.4.316 warning", "#1 resolved retired", "#2 4.4.316 warning again after #1"]

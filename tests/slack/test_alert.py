@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -53,7 +53,7 @@ def test_an_alert_carries_everything_that_somebody_needs_at_night(world: Any) ->
         "Queue and probe disagree",
         "certificate: `a1:b2` → `c3:d4`",
         "*Destination server* `mail.contoso.com` (`192.0.2.7`)",
-        "*Likely cause* A firewall",
+        "*Likely cause* Nothing listens on port 25 of that server any more",
         "*What to do*\n1. Decide first",
         "<https://learn.microsoft.com",
         "failing since",
@@ -145,7 +145,8 @@ def test_an_article_without_steps_and_causes_still_makes_an_alert(world: Any) ->
     drawn = render_alert(world.view(), bare)
     assert drawn.text.endswith("Next: see the evidence.")
     assert "*What to do*" not in shown(drawn)
-    assert "*Likely cause* `450 4.4.316 Connection refused" in shown(drawn)
+    unprobed = render_alert(world.view(probe=None), bare)
+    assert "*Likely cause* `450 4.4.316 Connection refused" in shown(unprobed)
     nothing = world.view(queue=QueueSummary(), probe=None)
     assert "Likely cause" not in shown(render_alert(nothing, bare))
 
@@ -345,6 +346,29 @@ def test_mail_that_still_waits_when_it_is_over_is_named(world: Any, resolution: 
     drawn = render_alert(world.view(incident=incident), ABOUT)
     assert "Still in the queue: 42 messages wait" in shown(drawn)
     assert "Still in the queue: 42 messages wait" in drawn.text
+    assert drawn.text.startswith("✅ Resolved")
+
+
+@pytest.mark.parametrize(
+    ("gone", "how"),
+    [({"enabled": False}, "disabled"), ({"missing_since": datetime(2026, 3, 1, tzinfo=UTC)}, "removed")],
+)
+def test_an_end_that_leaves_mail_behind_is_no_green_tick(world: Any, gone: dict[str, Any], how: str) -> None:
+    incident = world.incident(IncidentState.RESOLVED, resolution="retired", resolved_at=world.now)
+    view = world.view(incident=incident, connector=world.connector(**gone))
+    said = shown(render_alert(view, ABOUT))
+    assert said.startswith("⚠️ #12 Resolved, but mail still waits: 4.4.316")
+    assert f"⚠️ *42 messages still wait behind the {how} connector; they bounce from <!date^" in said
+    assert "on* unless rerouted or the connector is enabled again." in said
+    action = Action(
+        id="a", incident_id=12, connector_id=7, state=ActionState.VERIFIED, offered_at=world.now,
+        expires_at=world.now, plan="{}",
+    )  # fmt: skip
+    fixed = shown(render_alert(replace(view, action=action), ABOUT))
+    assert "*42 messages that the fix did not reject still wait" in fixed
+    assert "is enabled again (*Undo* in the thread)." in fixed
+    empty = replace(view, queue=QueueSummary())
+    assert shown(render_alert(empty, ABOUT)).startswith("✅ #12 Resolved: 4.4.316")
 
 
 def test_while_a_fix_is_at_work_nothing_else_is_asked_for(world: Any) -> None:

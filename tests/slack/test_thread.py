@@ -77,7 +77,7 @@ def test_every_kind_of_event_has_its_words() -> None:
         ("fix_not_yet", {"detail": 5}, "⏳ Not verified yet."),
         ("fix_undone", {"detail": ["restored"]}, "↩️ <@U0ADMIN1> undid the fix.\n• restored"),
         ("resolved", {"reason": "retired"}, "✅ Resolved: the connector was switched off"),
-        ("resolved", {"reason": "other"}, "✅ Resolved: other. 42 messages wait"),
+        ("resolved", {"reason": "other"}, "✅ Resolved: other. Still in the queue: 42 messages wait"),
         ("some_new_kind", {}, "some new kind (<!date^"),
     ],
 )

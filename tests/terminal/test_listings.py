@@ -1,0 +1,41 @@
+"""Listings say in words what has a code of our own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bot.terminal.listings import render
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("4.4.316", "4.4.316"),
+        ("blind", "the monitor is blind"),
+        ("warning:certificate", "certificate expires soon"),
+        ("warning:target_down", "a server is down"),
+        ("warning:target_gone", "one address left"),
+        ("warning:capabilities", "the server offers less"),
+    ],
+)
+def test_incidents_are_listed_in_words(code: str, words: str) -> None:
+    row: dict[str, Any] = {
+        "id": 1, "state": "firing", "severity": "warning", "code": code, "connector": "Contoso", "opened_at": NOW,
+    }  # fmt: skip
+    drawn = render("incidents", [row], NOW)
+    assert words in drawn
+    assert "warning:" not in drawn
+
+
+@pytest.mark.parametrize(("probed_at", "words"), [(None, "not probed yet"), (NOW, "nothing to dial")])
+def test_a_connector_without_a_verdict_says_why(probed_at: datetime | None, words: str) -> None:
+    row: dict[str, Any] = {
+        "name": "Contoso", "kind": "partner", "enabled": True, "next_hops": [], "waiting": 0, "ok": None,
+        "status": None, "probed_at": probed_at, "incidents": [],
+    }  # fmt: skip
+    assert words in render("connectors", [row], NOW)
