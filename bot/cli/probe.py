@@ -81,7 +81,7 @@ def probe(connector: str | None, as_json: bool, **options: Any) -> int:
         print_json({"connectors": documents} if many else documents[0])
     else:
         _show(probed)
-    return 0 if all(one.result.ok for one in probed) else EXIT_FAILING
+    return 0 if all(one.result.ok and not one.result.nothing_probed for one in probed) else EXIT_FAILING
 
 
 def _show(probed: list[Named]) -> None:

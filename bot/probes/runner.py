@@ -135,10 +135,19 @@ class Prober:
         if found.dns_ms is not None:
             findings.timings[Stage.DNS] = found.dns_ms
         if refusal := self._allow and self._allow.refusal(found.ip):
-            findings.note(Cause.UNREACHABLE, f"not dialled: {refusal} (see MFI_PROBE_ALLOW)")
-        else:
-            async with self._turn(found.ip, deadline):
-                await self._talk(found, request, findings)
+            # our own refusal says nothing about the server: it must neither fail nor vouch
+            why = f"not dialled: {refusal} (see MFI_PROBE_ALLOW)"
+            left_out = TargetResult(
+                host=found.host,
+                port=request.port,
+                ip=found.ip,
+                stage=Stage.CONNECT,
+                detail=why,
+                timings=findings.timings,
+            )
+            return Seen(left_out)
+        async with self._turn(found.ip, deadline):
+            await self._talk(found, request, findings)
         result = judged(
             judge(findings.faults, request.tls_setting),
             host=found.host,

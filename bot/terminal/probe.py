@@ -76,7 +76,7 @@ def _verdict(result: ProbeResult) -> Text:
     if result.status:
         return Text(f"{BAD} {result.status}: {_words(result.cause)} {took}", style="bold red")
     if result.nothing_probed:
-        return Text(f"{NOTE} Nothing was probed: the connector names no single server {took}", style="yellow")
+        return Text(f"{NOTE} Nothing was probed: there is no server that may be dialled {took}", style="yellow")
     if result.degraded:
         return Text(f"{NOTE} Mail would flow, but not by every server {took}", style="bold yellow")
     return Text(f"{GOOD} Mail would flow {took}", style="bold green")

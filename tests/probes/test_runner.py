@@ -107,15 +107,18 @@ async def test_a_probe_does_not_wait_for_ever_for_its_turn(lab) -> None:
 @pytest.mark.parametrize(
     ("allow", "ok"), [(AddressPolicy(), False), (AddressPolicy.parse(["127.0.0.0/8"]), True), (None, True)]
 )
-async def test_the_policy_is_asked_after_resolution(lab, allow: AddressPolicy | None, ok: bool) -> None:
+async def test_the_policy_is_asked_after_resolution_and_blames_no_server(
+    lab, allow: AddressPolicy | None, ok: bool
+) -> None:
     prober = Prober(nameservers=[lab.dns.address], ca_file=lab.servers.ca_file, allow=allow)
     for host in ("good.mail.test", lab.servers.servers["good"].ip):
         said: list[str] = []
         result = await prober.probe(lab.request(hosts=(host,)), said.append)
-        assert result.ok == ok
+        assert (result.ok, result.code) == (True, None)
+        assert result.nothing_probed != ok
         assert any(s.startswith("connect") for s in said) == ok
         if not ok:
-            assert "loopback address (see MFI_PROBE_ALLOW)" in result.detail
+            assert "loopback address (see MFI_PROBE_ALLOW)" in result.targets[0].detail
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "<!channel>.com", "a b", "", "." * 300])
