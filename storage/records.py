@@ -1,7 +1,7 @@
 """What is true, as frozen values: the nouns that the whole program shares.
 
-Pure: no SQL, no clock, no I/O. Every moment is an aware UTC datetime, every duration a timedelta.
-`…Facts` are what a mail system says; the record of the same name adds what we know besides (ids, our own schedule).
+Pure: no SQL, no clock, no I/O. Moments are aware UTC datetimes, durations timedeltas. `…Facts` are what a mail system
+says; the record of the same name adds what we know besides (ids, our own schedule).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WARNING_PREFIX = "warning:"
 """Codes of incidents that are told before mail stops begin so (bot/core/early_warnings.py lists them)."""
 
 DEFAULT_EXPIRY = timedelta(hours=24)
-"""How long a mail system retries before it bounces, unless it says otherwise (Exchange Online's default)."""
+"""How long a mail system retries before it bounces, unless it says otherwise (as Exchange Online does)."""
 
 
 class ConnectorKind(StrEnum):
@@ -245,9 +245,8 @@ class QueueSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRecord:
-    """One stored probe of one connector. `document` is the JSON of design "mfi probe --json", as text.
-
-    `fingerprint` is what may explain a later failure: addresses, banner, certificate, settings.
+    """One stored probe of one connector. `document`: the JSON of `mfi probe --json`, as text. `fingerprint`: what may
+    explain a later failure (addresses, banner, certificate, settings).
     """
 
     connector_id: int
@@ -273,9 +272,9 @@ class ProbeRecord:
 class Incident:
     """One (connector, code) that can't deliver. `id` is the number that people type.
 
-    `connector_id` None: the monitor's own incident ("we are blind", code "blind").
-    `revision` grows by one with every event; the outbox is keyed by it.
-    `previous_id`: this one re-opened that one. `escalated`: how many escalation marks were told.
+    `connector_id` None: the monitor's own incident ("we are blind", code "blind"). `revision` grows by one with
+    every event; the outbox is keyed by it. `previous_id`: this one re-opened that one. `escalated`: how many
+    escalation marks were told.
     """
 
     id: int
@@ -305,7 +304,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentEvent:
-    """One line of an incident's timeline. `actor` is a Slack user id, or None for the bot itself."""
+    """One line of an incident's timeline. `actor` is a Slack user id; None: the bot itself."""
 
     incident_id: int
     revision: int
@@ -318,10 +317,8 @@ class IncidentEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxItem:
-    """A duty to tell Slack, written in the transaction of the fact that it tells.
-
-    `uid` is opaque and goes into the Slack message's metadata: after an uncertain send it is looked up there.
-    `event_id`: the event that a reply or broadcast tells; a root is drawn from the incident's present state.
+    """A duty to tell Slack, written in the transaction of the fact that it tells. A root draws the incident's present;
+    replies tell `event_id`. `uid` is opaque and goes into the message's metadata, to be found after an uncertain send.
     """
 
     id: int
@@ -342,9 +339,8 @@ class OutboxItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One Fix now offer and what became of it. `id` is opaque: it is all that a button or modal carries.
-
-    `plan` is the JSON of bot.core.fix_plan.Plan as it was offered; `chosen` the steps that the person picked.
+    """One Fix now offer and what became of it. `id` is opaque: all that a button or modal carries. `plan`: the JSON of
+    bot.core.fix_plan.Plan as it was offered; `chosen`: the steps that the person picked.
     """
 
     id: str
