@@ -13,6 +13,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from bot.sandbox.handshake import may_be_given_up
+
 LINE = 2048
 SIZE = 10 * 1024 * 1024
 RECIPIENTS = 1000
@@ -89,7 +91,8 @@ class Line:
         if self.doomed:
             await self._fail_handshake(context)
         try:
-            await self.writer.start_tls(context, ssl_handshake_timeout=IDLE)
+            handshake = self.writer.start_tls(context, ssl_handshake_timeout=IDLE)
+            await may_be_given_up(handshake, self.writer.transport)
         except (OSError, TimeoutError):
             raise Hangup from None
 

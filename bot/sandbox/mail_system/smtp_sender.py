@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bot.sandbox.handshake import may_be_given_up
 from bot.sandbox.mail_system.led import Failure, Trouble
 
 MAX_LINE = 2048
@@ -159,9 +160,9 @@ class Session:
         name = (self._manner.tls_domain or self._host).removeprefix("*.")
         try:
             async with asyncio.timeout(self._manner.reply_timeout):
-                transport = await loop.start_tls(
-                    self._writer.transport, protocol, _context(self._manner), server_hostname=name
-                )
+                clear = self._writer.transport
+                handshake = loop.start_tls(clear, protocol, _context(self._manner), server_hostname=name)
+                transport = await may_be_given_up(handshake, clear)
         except ssl.SSLCertVerificationError as error:
             detail = _VERIFY_WORDS.get(error.verify_code, "UntrustedRoot")
             raise AttemptFailed(self.failure(Trouble.CERTIFICATE, detail)) from None
