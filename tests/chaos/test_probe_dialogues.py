@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import time
+import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from bot.probes.dialogue import Terms
 from bot.probes.runner import Prober, ProbeRequest
 from bot.probes.wire import SESSION_BYTES, Wire
 from bot.sandbox.certificates import CertificateShop
+from bot.sandbox.handshake import may_be_given_up
 from storage.records import TlsSetting
 
 FULL = os.environ.get("MFI_CHAOS") == "full"
@@ -121,12 +123,18 @@ class Peers:
         task.add_done_callback(self.tasks.discard)
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        made = [writer.transport]
+
+        async def secure(_: bytes) -> None:
+            await may_be_given_up(writer.start_tls(self._context, ssl_handshake_timeout=1), writer.transport)
+            made.append(writer.transport)
+
         do: dict[str, Callable[[bytes], Awaitable[object]]] = {
             "say": lambda data: _send(writer, data),
             "answer": lambda data: _after(reader, writer, data),
             "drip": lambda data: _drip(writer, data),
             "pause": lambda _: asyncio.sleep(0.05),
-            "tls": lambda _: writer.start_tls(self._context, ssl_handshake_timeout=1),
+            "tls": secure,
             "stay": lambda _: reader.read(),
         }
         try:
@@ -139,7 +147,8 @@ class Peers:
                         break
                     await do[kind](data)
         finally:
-            writer.transport.abort()
+            for transport in (writer.transport, *reversed(made)):
+                transport.abort()
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
@@ -167,6 +176,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Ru
         runner.get_loop().set_exception_handler(lambda *_: None)  # what asyncio's own server side stumbles over
         yield runner, Watched(), peers
         runner.run(peers.stop())
+    with (
+        warnings.catch_warnings()
+    ):  # transports that asyncio's server side gave up are collected here, not in a later test
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def _descriptors() -> int:
