@@ -10,6 +10,7 @@ import difflib
 import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 import dns.asyncresolver
 import dns.exception
@@ -251,22 +252,20 @@ async def _port_25(settings: Settings) -> list[Finding]:
 
 
 async def _backends(settings: Settings) -> list[Finding]:
-    from bot.backends.ports import BackendError
     from bot.wiring import make_backends
 
     if not settings.backends:
         return [_note("mail systems", "MFI_BACKENDS is empty: connectors and queue come from `mfi import` only")]
-    findings = []
+    findings: list[Finding] = []
     try:
         backends = make_backends(settings)
     except SettingsError as error:
         return [_fault("mail systems", p, "correct it in the environment or in .env") for p in error.problems]
-    for name, backend in backends.items():
-        try:
-            await backend.snapshot()
-            findings.append(_ok(f"mail system {name}", "answers; can " + ", ".join(sorted(backend.capabilities))))
-        except BackendError as error:
-            findings.append(_fault(f"mail system {name}", str(error), "check its MFI_… settings and that it runs"))
-        finally:
-            await backend.close()
+    try:
+        answers = await asyncio.gather(*(backend.check() for backend in backends.values()))
+    finally:
+        await asyncio.gather(*(backend.close() for backend in backends.values()), return_exceptions=True)
+    for (name, backend), found in zip(backends.items(), answers, strict=True):
+        findings += [replace(finding, what=f"mail system {name}") for finding in found]
+        findings.append(_note(f"mail system {name}", "can " + ", ".join(sorted(backend.capabilities))))
     return findings

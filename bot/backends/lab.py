@@ -26,6 +26,7 @@ from bot.backends.ports import (
     Unreachable,
 )
 from bot.core.capabilities import Capability
+from bot.core.finding import Finding
 from knowledge.diagnose import diagnose
 from storage.records import (
     ConnectorFacts,
@@ -59,8 +60,8 @@ class LabBackend:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Everything."""
-        return frozenset(Capability)
+        """Everything, so nothing has to wait for a retry to be rejected."""
+        return frozenset(Capability) - {Capability.REJECTS_AT_RETRY}
 
     async def snapshot(self) -> Snapshot:
         """Read connectors, domains and queue."""
@@ -117,6 +118,22 @@ class LabBackend:
     async def set_connector_enabled(self, key: str, *, enabled: bool) -> None:
         """Switch a connector."""
         await self._act("PATCH", f"/v1/connectors/{quote(key, safe='')}", {"enabled": enabled})
+
+    async def retry(self, connector_key: str) -> None:
+        """Make everything that waits at a connector due."""
+        await self._act("POST", f"/v1/connectors/{quote(connector_key, safe='')}/retry", {})
+
+    async def check(self) -> Sequence[Finding]:
+        """Does it answer?"""
+        try:
+            snapshot = await self.snapshot()
+        except BackendError as error:
+            return [
+                Finding(
+                    level="fault", what=self._name, says=str(error), fix="check its MFI_… settings and that it runs"
+                )
+            ]
+        return [Finding(level="ok", what=self._name, says=f"answers; {len(snapshot.messages or ())} messages wait")]
 
     async def close(self) -> None:
         """Release connections."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from bot.core.capabilities import Capability
-from storage.records import ConnectorFacts, DomainFacts, DomainType, MessageFacts
+from bot.core.finding import Finding
+from storage.records import ConnectorFacts, DomainFacts, DomainType, MessageFacts, MessageStatus
 
 
 class BackendError(Exception):
@@ -40,11 +42,22 @@ class OutcomeUnknown(BackendError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One whole read of a mail system; None = this backend does not read that part."""
+    """One whole read of a mail system; None = this backend does not read that part.
+
+    `messages`: everything that waits. `ended`: how messages left that waited before, as far as the mail system tells
+    (final statuses). One that is in neither ended as `vanished`: GONE, unless the mail system tells of every failure,
+    so that silence means DELIVERED.
+    `true_at`: when all this was so, where that isn't the moment of the read (a file that a script wrote earlier).
+    `notes`: what was odd, one line each, for people.
+    """
 
     connectors: Sequence[ConnectorFacts] | None = None
     domains: Sequence[DomainFacts] | None = None
     messages: Sequence[MessageFacts] | None = None
+    ended: Sequence[MessageFacts] = ()
+    vanished: MessageStatus = MessageStatus.GONE
+    true_at: datetime | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +109,18 @@ class Backend(Protocol):
         """READ_QUEUE: these messages as they are now, ended ones with their final status; unknown ones are absent."""
         ...
 
+    async def check(self) -> Sequence[Finding]:
+        """For `mfi doctor`: what it can and can't do with the rights that it has, each fault with its exact fix.
+
+        Never raises BackendError; changes nothing.
+        """
+        ...
+
     async def reject(self, refs: Sequence[MessageRef], reason: str) -> None:
-        """REJECT_MESSAGES: end each of these with an NDR to its sender. Ended ones are left alone."""
+        """REJECT_MESSAGES: end each of these with an NDR to its sender. Ended ones are left alone.
+
+        Without REJECT_SINGLE_RECIPIENTS it refuses a message of which a recipient still waits that isn't in `refs`.
+        """
         ...
 
     async def set_domain_type(self, name: str, to: DomainType) -> None:
@@ -106,6 +129,10 @@ class Backend(Protocol):
 
     async def set_connector_enabled(self, key: str, *, enabled: bool) -> None:
         """SET_CONNECTOR_ENABLED."""
+        ...
+
+    async def retry(self, connector_key: str) -> None:
+        """RETRY_QUEUE: let the mail that waits at this connector be tried again now; harmless when repeated."""
         ...
 
     async def close(self) -> None:

@@ -75,7 +75,7 @@ async def test_a_snapshot_holds_connectors_domains_and_queue(lab: LabBackend) ->
 
 
 async def test_it_can_do_everything_and_says_so(lab: LabBackend) -> None:
-    assert lab.capabilities == frozenset(Capability)
+    assert lab.capabilities == frozenset(Capability) - {Capability.REJECTS_AT_RETRY}
     assert lab.name == "lab"
 
 
@@ -113,6 +113,20 @@ async def test_acts_really_act_and_may_be_repeated(system: MailSystem, lab: LabB
     assert domain.type is DomainType.AUTHORITATIVE
 
 
+async def test_retry_makes_what_waits_due_at_once(system: MailSystem, lab: LabBackend) -> None:
+    assert not system.tenant.due(NOW)
+    await lab.retry("c/1")
+    assert [e.recipient for e in system.tenant.due(NOW)["c/1"]] == ["valid@onprem.test", "gone@onprem.test"]
+    with pytest.raises(Refused, match="no connector"):
+        await lab.retry("nope")
+
+
+async def test_its_check_says_how_much_waits_or_what_to_look_at(system: MailSystem, lab: LabBackend) -> None:
+    assert [(f.level, f.says) for f in await lab.check()] == [("ok", "answers; 2 messages wait")]
+    system.faults.set(Operation.QUEUE, Fault.REFUSE)
+    assert [(f.level, f.fix) for f in await lab.check()] == [("fault", "check its MFI_… settings and that it runs")]
+
+
 READS: list[tuple[Operation, Callable[[LabBackend], Awaitable[Any]]]] = [
     (Operation.QUEUE, lambda lab: lab.snapshot()),
     (Operation.CONNECTOR, lambda lab: lab.connector("c/1")),
@@ -124,6 +138,7 @@ CALLS: list[tuple[Operation, Callable[[LabBackend], Awaitable[Any]]]] = [
     (Operation.REJECT, lambda lab: lab.reject(REFS, "r")),
     (Operation.DOMAIN_TYPE, lambda lab: lab.set_domain_type("onprem.test", DomainType.AUTHORITATIVE)),
     (Operation.SWITCH, lambda lab: lab.set_connector_enabled("c/1", enabled=False)),
+    (Operation.RETRY, lambda lab: lab.retry("c/1")),
 ]
 
 

@@ -65,6 +65,7 @@ class ControlApi:
             ("GET", "/v1/connectors", Operation.CONNECTORS, self._connectors),
             ("GET", "/v1/connectors/{key}", Operation.CONNECTOR, self._connector),
             ("PATCH", "/v1/connectors/{key}", Operation.SWITCH, self._switch),
+            ("POST", "/v1/connectors/{key}/retry", Operation.RETRY, self._retry),
             ("GET", "/v1/domains", Operation.DOMAINS, self._domains),
             ("GET", "/v1/domains/{name}", Operation.DOMAIN, self._domain),
             ("PATCH", "/v1/domains/{name}", Operation.DOMAIN_TYPE, self._domain_type),
@@ -159,6 +160,11 @@ class ControlApi:
         connector = self._tenant.set_connector_enabled(request.match_info["key"], enabled, self._clock())
         self._on_change()
         return {"connector": _connector_row(connector)}
+
+    async def _retry(self, request: web.Request) -> Json:
+        retried = self._tenant.retry(request.match_info["key"], self._clock())
+        self._on_change()
+        return {"retried": retried}
 
     async def _domain_type(self, request: web.Request) -> Json:
         wanted = (await _body(request)).get("type")

@@ -33,6 +33,7 @@ class Operation(StrEnum):
     LOOKUP = "lookup"
     DIRECTORY = "directory"
     REJECT = "reject"
+    RETRY = "retry"
     SUBMIT = "submit"
     MAILBOX = "mailbox"
 

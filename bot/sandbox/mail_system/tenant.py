@@ -91,10 +91,18 @@ class Tenant:
         if connector is None:
             raise BadRequest(f"no connector {key}")
         if enabled and not connector.enabled:
-            for entry in [e for e in self.queued() if e.connector_key == key]:
-                self._put(replace(entry, next_attempt_at=now))
+            self.retry(key, now)
         self.connectors[key] = replace(connector, enabled=enabled)
         return self.connectors[key]
+
+    def retry(self, key: str, now: datetime) -> int:
+        """Make what waits at a connector due at once; returns how many entries."""
+        if key not in self.connectors:
+            raise BadRequest(f"no connector {key}")
+        waiting = [e for e in self.queued() if e.connector_key == key]
+        for entry in waiting:
+            self._put(replace(entry, next_attempt_at=now))
+        return len(waiting)
 
     # Mail
 
