@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bot.cli.frame import EXIT_FAILING, print_json, read_settings, with_store
+from bot.cli.known import Known, allow
 
 if TYPE_CHECKING:
     from bot.core.probe_result import ProbeResult
@@ -54,7 +55,16 @@ class Named:
     help="File of revocation lists: a certificate listed there counts as revoked.",
 )
 @click.option("--nameserver", "nameservers", multiple=True, metavar="IP[:PORT]", help="Ask this name server.")
-@click.option("--rcpt", metavar="ADDRESS", help="Also ask whether this recipient is accepted. No mail is sent.")
+@click.option(
+    "--rcpt",
+    metavar="ADDRESS",
+    help="Also ask whether this recipient is accepted. No mail is sent; a host is asked 5 times a minute at most.",
+)
+@click.option(
+    "--partner-ok",
+    is_flag=True,
+    help="Let --rcpt ask the server of a partner connector: you have the partner's consent.",
+)
 @click.option("--timeout", type=click.FloatRange(0.1, 600), help="Seconds for the whole probe.  [default: 30]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def probe(connector: str | None, as_json: bool, **options: Any) -> int:
@@ -66,15 +76,17 @@ def probe(connector: str | None, as_json: bool, **options: Any) -> int:
     on_the_spot = bool(options["hosts"] or options["mx_domain"])
     if bool(connector) == on_the_spot:
         raise click.UsageError("name one: a connector, all, --host HOST or --mx DOMAIN")
-    if connector and options["rcpt"]:
-        raise click.UsageError("--rcpt goes with --host or --mx, so that a partner is never asked by accident")
     settings = read_settings()
     if connector is None:
         probed = [Named(connector=None, result=asyncio.run(_probe_host(settings, quiet=as_json, **options)))]
     else:
-        word = connector
-        timeout = options["timeout"]
-        probed = asyncio.run(with_store(settings, lambda store: _probe_known(settings, store, word, timeout)))
+        known = Known(
+            word=connector,
+            timeout=options["timeout"],
+            rcpt=_recipient(options["rcpt"]),
+            partner_ok=options["partner_ok"],
+        )
+        probed = asyncio.run(with_store(settings, lambda store: _probe_known(settings, store, known)))
     if as_json:
         many = connector is not None and connector.casefold() == "all"
         documents = [one.document() for one in probed]
@@ -107,6 +119,7 @@ async def _probe_host(
     crl_file: Path | None,
     nameservers: tuple[str, ...],
     rcpt: str | None,
+    partner_ok: bool,
     timeout: float | None,
 ) -> ProbeResult:
     """Probe what the command line names. It was typed on this machine, so it may dial any address."""
@@ -133,6 +146,8 @@ async def _probe_host(
         rcpt=_recipient(rcpt),
         checks=True,
     )
+    if request.rcpt and settings.database.exists():
+        await with_store(settings, lambda store: allow(store, request, partner_ok=partner_ok))
     with progress_line(enabled=not quiet) as on_progress:
         return await prober.probe(request, on_progress)
 
@@ -169,21 +184,29 @@ def parse_nameserver(text: str) -> tuple[tuple[str, int], ...]:
         raise click.UsageError(f"--nameserver {problem}") from None
 
 
-async def _probe_known(settings: Settings, store: Store, word: str, timeout: float | None) -> list[Named]:
-    """Probe known connectors, store what was seen and let triage act on it, just as the bot does."""
-    from bot.core.probe_result import ProbeResult
-    from bot.wiring import make_prober, make_probing
-    from storage import connectors
+async def _probe_known(settings: Settings, store: Store, known: Known) -> list[Named]:
+    """Probe known connectors, store what was seen and let triage act on it, just as the bot does.
 
-    found = await store.read(lambda db: connectors.every(db) if word.casefold() == "all" else connectors.find(db, word))
-    if not found:
-        raise click.UsageError(f"no connector {word[:60]!r}. “mfi connectors” lists them; “mfi import connectors” adds")
-    if len(found) > 1 and word.casefold() != "all":
-        raise click.UsageError(f"{word[:60]!r} fits {len(found)}: " + ", ".join(c.name for c in found[:10]))
+    A recipient is asked for after that, where mail gets through; that is never stored.
+    """
+    from bot.core.probe_result import ProbeResult
+    from bot.probes.runner import request_for
+    from bot.wiring import make_prober, make_probing
+
+    found = await store.read(known.connectors)
     prober = _usable(lambda: make_prober(settings))
-    probing = make_probing(settings, store, prober, timeout)
-    records = await asyncio.gather(*(probing.probe(connector.id) for connector in found))
-    return [
-        Named(connector=connector.name, result=ProbeResult.from_document(record.document))
-        for connector, record in zip(found, records, strict=True)
-    ]
+    probing = make_probing(settings, store, prober, known.timeout)
+    if known.rcpt is None:
+        records = await asyncio.gather(*(probing.probe(connector.id) for connector in found))
+        return [
+            Named(connector=connector.name, result=ProbeResult.from_document(record.document))
+            for connector, record in zip(found, records, strict=True)
+        ]
+    (connector,) = found
+    timeout = known.timeout or settings.probe_timeout.total_seconds()
+    request = replace(request_for(connector, settings.smtp_port, timeout), rcpt=known.rcpt)
+    await allow(store, request, partner_ok=known.partner_ok, connector=connector)
+    result = ProbeResult.from_document((await probing.probe(connector.id)).document)
+    if result.ok and not result.nothing_probed:
+        result = await prober.probe(request)
+    return [Named(connector=connector.name, result=result)]

@@ -1,20 +1,29 @@
 """What a server says to one recipient, by name: known, unknown, later, not here, or anybody is welcome.
 
-Promises: total over replies; only what can stand in an SMTP command as it is gets through `parse_recipient`.
+Promises: total over replies; only what can stand in an SMTP command as it is gets through `parse_recipient`. Servers
+are asked about few recipients (`asking`), so that nobody takes us for somebody who harvests addresses.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from bot.core.targets import HostName, parse_host
 
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}\Z")
-_RELAY = re.compile(r"(?i)\brelay(ing)?\b|\bATTR36\b|\b[45]\.7\.64\b")
+RCPT_LIMIT = 5
+RCPT_WINDOW = timedelta(minutes=1)
+"""A server is asked about so many recipients within this time at most (each also costs it one that is made up)."""
+
+_RELAY = re.compile(
+    r"(?i)\brelay(ing)?\b|\bATTR36\b|\b[45]\.7\.64\b|\brcpthosts\b|\bnot (a )?local (domain|host)\b"
+    r"|\bnot a gateway\b|\bauthentication (is )?required\b|\bmust authenticate\b"
+)
 _NO_RELAY_WORD = re.compile(r"(?i)\brelay[ _]recipient[ _](table|maps)")
 _MAILBOX = re.compile(r"[45]\.(1\.\d{1,3}|2\.[12])\Z")
 
@@ -84,3 +93,20 @@ def cause_of_reply(code: int, enhanced: str | None, text: str) -> RcptCause:
     if 400 <= code < 500 and not (enhanced and _MAILBOX.match(enhanced)) and code != 452:
         return RcptCause.GREYLISTED
     return RcptCause.REJECTED
+
+
+def asking(
+    asked: Mapping[str, Sequence[datetime]], hosts: Iterable[str], now: datetime
+) -> tuple[timedelta, dict[str, tuple[datetime, ...]]]:
+    """May these hosts be asked about a recipient now? How long to wait (zero: ask), and what to remember instead.
+
+    `asked`: when each host was asked. What is remembered holds the last `RCPT_WINDOW` only, so it never grows; a
+    question from the future (the clock was set back) counts for nothing.
+    """
+    recent = {host: tuple(t for t in times if now - RCPT_WINDOW < t <= now) for host, times in asked.items()}
+    kept = {host: times for host, times in recent.items() if times}
+    wanted = tuple(dict.fromkeys(hosts))
+    full = [kept[host][-RCPT_LIMIT] for host in wanted if len(kept.get(host, ())) >= RCPT_LIMIT]
+    if full:
+        return max(full) + RCPT_WINDOW - now, kept
+    return timedelta(0), {**kept, **{host: (*kept.get(host, ()), now) for host in wanted}}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from bot.core.recipient import RcptCause, RcptFacts, cause_of_reply, parse_recipient
+from bot.core.recipient import RCPT_LIMIT, RcptCause, RcptFacts, asking, cause_of_reply, parse_recipient
 
 R = RcptCause
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def ago(*seconds: float) -> tuple[datetime, ...]:
+    return tuple(NOW - timedelta(seconds=s) for s in seconds)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +31,12 @@ R = RcptCause
         (550, None, "550 relaying prohibited", R.RELAY_DENIED),
         (550, "5.7.54", "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", R.RELAY_DENIED),
         (550, "5.1.1", "550 5.1.1 User unknown in relay recipient table", R.REJECTED),
+        (553, None, "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", R.RELAY_DENIED),
+        (550, "5.1.2", "550 5.1.2 fabrikam.test is not a local domain", R.RELAY_DENIED),
+        (550, None, "550 not local host fabrikam.test, not a gateway", R.RELAY_DENIED),
+        (530, "5.7.0", "530 5.7.0 Authentication required", R.RELAY_DENIED),
+        (550, "5.1.1", "550 5.1.1 not a local user", R.REJECTED),
+        (550, "5.7.1", "550 5.7.1 Client host rejected: Access denied", R.REJECTED),
         (450, "4.1.1", "450 4.1.1 User unknown", R.REJECTED),
         (452, "4.2.2", "452 4.2.2 Mailbox full", R.REJECTED),
         (452, None, "452 too many recipients", R.REJECTED),
@@ -67,3 +80,22 @@ def test_the_document_comes_back(cause: str) -> None:
     assert list(document) == ["address", "ok", "cause", "code", "status", "host", "ip"]
     assert document["ok"] == (cause in ("rcpt_ok", "rcpt_catch_all"))
     assert RcptFacts.from_document(document) == facts
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait", "kept"),
+    [
+        ({}, 0, {"a": ago(0), "b": ago(0)}),
+        ({"a": ago(59, 1)}, 0, {"a": ago(59, 1, 0), "b": ago(0)}),
+        ({"a": ago(59, 50, 40, 30, 1)}, 1, {"a": ago(59, 50, 40, 30, 1)}),
+        ({"a": ago(60, 50, 40, 30, 1)}, 0, {"a": ago(50, 40, 30, 1, 0), "b": ago(0)}),
+        ({"a": ago(9, 8, 7, 6, 5), "b": ago(5, 4, 3, 2, 1)}, 55, {"a": ago(9, 8, 7, 6, 5), "b": ago(5, 4, 3, 2, 1)}),
+        ({"c": ago(3, 2, 2, 1, 1)}, 0, {"c": ago(3, 2, 2, 1, 1), "a": ago(0), "b": ago(0)}),
+        ({"c": ago(61), "a": ago(-1, -2, -3, -4, -5)}, 0, {"a": ago(0), "b": ago(0)}),
+    ],
+)
+def test_a_host_is_asked_five_times_a_minute_at_most(
+    asked: dict[str, tuple[datetime, ...]], wait: float, kept: dict[str, tuple[datetime, ...]]
+) -> None:
+    assert RCPT_LIMIT == 5
+    assert asking(asked, ["a", "b", "a"], NOW) == (timedelta(seconds=wait), kept)
