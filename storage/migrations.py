@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
+from storage.audit_chain import GENESIS, link
+
 APPLICATION_ID = 0x6D666931
 """`PRAGMA application_id` of our files ("mfi1"): tells ours from a foreign SQLite file."""
 
@@ -222,3 +224,19 @@ _FIRST_SCHEMA = (
     """CREATE TRIGGER audit_keeps_everything BEFORE DELETE ON audit
         BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END""",
 )
+
+
+@migrations()
+def audit_chain(db: Database) -> None:
+    """Each audit entry carries the hash of all up to it (storage/audit_chain.py); the old ones get theirs once."""
+    db.execute("DROP TRIGGER audit_is_append_only")
+    db.execute("ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT ''")
+    before = GENESIS
+    for row in db.execute("SELECT id, at, actor, verb, target, allowed, detail FROM audit ORDER BY id").fetchall():
+        before = link(before, row)
+        db.execute("UPDATE audit SET hash = ? WHERE id = ?", [before, row[0]])
+    db.execute(_AUDIT_IS_APPEND_ONLY)
+
+
+_AUDIT_IS_APPEND_ONLY = """CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"""

@@ -173,9 +173,18 @@ def test_no_write_is_forgotten_here() -> None:
     reads = {
         *("connectors.get", "connectors.by_key", "connectors.every", "connectors.find", "connectors.newcomers"),
         *("domains.get", "recipients.known", "recipients.complete", "messages.summary", "messages.summaries"),
-        *("messages.waiting", "messages.get_refs", "messages.passed_since"),
+        *("messages.waiting", "messages.get_refs", "messages.passed_since", "connectors.undisturbed"),
         *("messages.samples", "probes.recent", "probes.last_good", "probes.latest", "syncs.latest"),
-        *("syncs.last_success", "audit.recent", "meta.get", "probes.recent_good", "domains.every"),
+        *(
+            "syncs.last_success",
+            "audit.recent",
+            "audit.every",
+            "audit.verify",
+            "audit.ChainVerdict",
+            "meta.get",
+            "probes.recent_good",
+            "domains.every",
+        ),
     }
     modules = (connectors, domains, recipients, messages, probes, syncs, inbox, audit, meta)
     public = {
