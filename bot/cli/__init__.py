@@ -278,15 +278,16 @@ for _name, _help in {
     "queue": "What waits, why, and when it bounces first.",
     "incidents": "Incidents, newest first.",
     "outbox": "What Slack is owed or did not take.",
-    "audit": "Who did or was refused what.",
 }.items():
     _listing(_name, _help)
 
 
-def _register_probe() -> None:
+def _register_others() -> None:
+    from bot.cli.audit import audit
     from bot.cli.probe import probe
 
+    cli.add_command(audit)
     cli.add_command(probe)
 
 
-_register_probe()
+_register_others()

@@ -1,4 +1,4 @@
-"""`mfi connectors|queue|incidents|outbox|audit`: rows as plain dicts (the JSON), drawn as tables for people."""
+"""`mfi connectors|queue|incidents|outbox`: rows as plain dicts (the JSON), drawn as tables for people."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bot.core.foresight import WARNED_WORDS
 from bot.services.monitor import BLIND
 from bot.services.views import connector_views
 from bot.terminal.tables import table
-from storage import audit, incidents, outbox
+from storage import incidents, outbox
 from storage.connection import Store
 from storage.records import IncidentState
 
 Row = dict[str, Any]
 
 SHOWN = 200
-"""How many incidents, outbox items and audit entries a listing shows, newest first."""
+"""How many incidents and outbox items a listing shows, newest first."""
 
 
 async def read(name: str, store: Store, now: datetime) -> list[Row]:
@@ -105,26 +105,11 @@ def _outbox(db: Database) -> list[Row]:
     ]
 
 
-def _audit(db: Database) -> list[Row]:
-    return [
-        {
-            "at": entry.at,
-            "actor": entry.actor,
-            "verb": entry.verb,
-            "target": entry.target,
-            "allowed": entry.allowed,
-            "detail": entry.detail,
-        }
-        for entry in audit.recent(db, SHOWN)
-    ]
-
-
 _READERS: dict[str, Callable[[Database, datetime], list[Row]]] = {
     "connectors": _connectors,
     "queue": _queue,
     "incidents": _incidents,
     "outbox": lambda db, now: _outbox(db),
-    "audit": lambda db, now: _audit(db),
 }
 
 _EMPTY = {
@@ -134,7 +119,6 @@ _EMPTY = {
     "queue": "Nothing waits.",
     "incidents": "No incidents.",
     "outbox": "Slack is owed nothing.",
-    "audit": "Nobody has done anything yet.",
 }
 
 
@@ -189,13 +173,5 @@ _COLUMNS: dict[str, dict[str, Callable[[Mapping[str, Any], datetime], str]]] = {
         "Channel": lambda r, now: r["channel"],
         "Tries": lambda r, now: str(r["attempts"]),
         "Error": lambda r, now: r["error"] or "",
-    },
-    "audit": {
-        "When": lambda r, now: f"{r['at']:%Y-%m-%d %H:%M:%SZ}",
-        "Who": lambda r, now: r["actor"],
-        "What": lambda r, now: r["verb"],
-        "On": lambda r, now: r["target"],
-        "Allowed": lambda r, now: "yes" if r["allowed"] else "refused",
-        "Detail": lambda r, now: r["detail"],
     },
 }
