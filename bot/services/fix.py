@@ -27,8 +27,9 @@ from bot.core.fix_planning import make_plan
 from bot.core.policy import Policy
 from bot.services import fix_records as records
 from bot.services import fix_undo as undoing
+from bot.services.fix_audit import Refusal
 from bot.services.fix_look import Known, known, situation, waiting_at
-from bot.services.fix_records import Claimed, Refusal
+from bot.services.fix_records import Claimed
 from bot.services.fix_run import MayFix, Runner, everybody
 from bot.services.fix_undo import Undone
 from bot.services.fix_verification import Probe, Verdict, verify

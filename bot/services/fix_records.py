@@ -16,15 +16,15 @@ from sqlite_utils import Database
 from bot.core.events import EventKind
 from bot.core.fix_plan import Plan, would_do
 from bot.core.policy import Policy
+from bot.services.fix_audit import Refusal, came_of, done, refused, target_of, withheld
 from bot.services.fix_steps import Reading, Work
 from bot.services.fix_verification import Verdict
 from bot.services.timeline import record_event
-from storage import actions, audit, incidents
+from storage import actions, incidents
 from storage.records import (
     Action,
     ActionState,
     ActionStep,
-    AuditEntry,
     IncidentState,
     StepKind,
     StepState,
@@ -32,15 +32,6 @@ from storage.records import (
 
 WAITING_FOR_CLICK = (ActionState.OFFERED, ActionState.CONFIRMING)
 AT_WORK = (ActionState.CLAIMED, ActionState.EXECUTING, ActionState.UNKNOWN)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why not, in one sentence for the person who asked. `actor`, `at`: who did it already, and when."""
-
-    reason: str
-    actor: str | None = None
-    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +60,7 @@ def submit(
         unknown = Refusal(reason="This offer isn't known any more: open Fix now again.")
         return refused(db, "fix", actor, "an unknown offer", unknown, now=now)
     plan = Plan.from_json(action.plan)
-    target = f"#{plan.incident_id} {plan.connector_name}"
+    target = target_of(plan)
     steps = plan.pick(chosen)
     if refusal := spent(db, action, now) or _mistaken(plan, steps, typed_name, policy):
         return refused(db, "fix", actor, target, refusal, now=now)
@@ -92,8 +83,7 @@ def _tell_claim(
     changes: dict[str, Any] = {} if plan.dry_run else {"state": IncidentState.FIXING}
     record_event(db, plan.incident_id, EventKind.FIX_CLAIMED, now=now, actor=actor, data=data, **changes)
     words = f"{'dry run; ' if plan.dry_run else ''}{action.id}: {', '.join(steps)}"
-    target = f"#{plan.incident_id} {plan.connector_name}"
-    audit.append(db, AuditEntry(at=now, actor=actor, verb="fix", target=target, allowed=True, detail=words))
+    done(db, plan, "fix", actor, words, now=now)
 
 
 def spent(db: Database, action: Action, now: datetime) -> Refusal | None:
@@ -139,28 +129,13 @@ def _mistaken(plan: Plan, steps: Sequence[StepKind] | None, typed_name: str, pol
     return None
 
 
-def refused(db: Database, verb: str, actor: str, target: str, refusal: Refusal, *, now: datetime) -> Refusal:
-    """The refusal, put on record."""
-    entry = AuditEntry(at=now, actor=actor, verb=verb, target=target, allowed=False, detail=refusal.reason)
-    audit.append(db, entry)
-    return refusal
-
-
 # Running
 
 
 def forbid(db: Database, action: Action, why: str, now: datetime) -> None:
     """A claim that may not be carried out after all: it fails before anything was touched, on record."""
-    audit_late(db, action, "fix", action.claimed_by, why=why, now=now)
+    withheld(db, action, "fix", action.claimed_by, why=why, now=now)
     fail(db, action, f"{why}: nothing was done.", now)
-
-
-def audit_late(db: Database, action: Action, verb: str, actor: str | None, *, why: str, now: datetime) -> None:
-    """Put on record that somebody's earlier yes was not carried out."""
-    plan = Plan.from_json(action.plan)
-    target = f"#{plan.incident_id} {plan.connector_name}"
-    entry = AuditEntry(at=now, actor=actor or "nobody", verb=verb, target=target, allowed=False, detail=why)
-    audit.append(db, entry)
 
 
 def intend(db: Database, action: Action, work: Work, now: datetime) -> None:
@@ -202,6 +177,7 @@ def put(
 
 def _tell_step(db: Database, action: Action, kind: StepKind, *, state: StepState, detail: str, now: datetime) -> None:
     step = Plan.from_json(action.plan).step(kind)
+    came_of(db, action, "fix.step", f"{kind} {state}: {detail}", now)
     data = {"step": step.title if step else kind, "kind": kind, "state": state, "detail": detail}
     record_event(db, action.incident_id, EventKind.FIX_STEP, now=now, actor=action.claimed_by, data=data)
 
@@ -211,6 +187,7 @@ def finish(db: Database, action: Action, policy: Policy, now: datetime) -> None:
     due = now + policy.verify_after
     if actions.set_state(db, action.id, AT_WORK, ActionState.VERIFYING, verify_at=due) is None:
         return
+    came_of(db, action, "fix.done", f"every step is done; verified from {due:%Y-%m-%d %H:%M} UTC on", now)
     data = {"action_id": action.id, "verify_at": due}
     changes = _unless_resolved(db, action, state=IncidentState.VERIFYING)
     record_event(db, action.incident_id, EventKind.FIX_FINISHED, now=now, actor=action.claimed_by, data=data, **changes)
@@ -225,6 +202,7 @@ def fail(
     for step in actions.steps(db, action.id):
         if step.state is StepState.PLANNED:
             actions.put_result(db, action.id, step.position, StepState.SKIPPED, now, detail="not begun")
+    came_of(db, action, "fix.failed", detail, now)
     data = {"action_id": action.id, "detail": detail}
     record_event(
         db, action.incident_id, EventKind.FIX_FAILED, now=now, actor=action.claimed_by, data=data, **back(db, action)
@@ -276,6 +254,7 @@ def _verified(db: Database, action: Action, verdict: Verdict, now: datetime) -> 
     verified = ActionState.VERIFIED
     if actions.set_state(db, action.id, (ActionState.VERIFYING,), verified, finished_at=now, result=result) is None:
         return
+    came_of(db, action, "fix.verified", " ".join(verdict.lines), now)
     again = {} if verdict.retired else back(db, action)
     data = {"action_id": action.id, "detail": list(verdict.lines)}
     record_event(db, action.incident_id, EventKind.FIX_VERIFIED, now=now, data=data, **again)
@@ -288,6 +267,7 @@ def _not_yet(db: Database, action: Action, verdict: Verdict, policy: Policy, now
     due, tries = now + policy.verify_after, action.verify_attempts + 1
     same = ActionState.VERIFYING
     if actions.set_state(db, action.id, (same,), same, verify_at=due, verify_attempts=tries) is not None:
+        came_of(db, action, "fix.not_yet", " ".join(verdict.lines), now)
         data = {"action_id": action.id, "detail": list(verdict.lines), "next_at": due}
         record_event(db, action.incident_id, EventKind.FIX_NOT_YET, now=now, data=data)
 

@@ -12,11 +12,11 @@ from bot.core.events import EventKind
 from bot.core.fix_plan import Plan
 from bot.core.policy import Policy
 from bot.services import fix_records as records
-from bot.services.fix_records import Refusal
+from bot.services.fix_audit import Refusal, came_of, done, refused, target_of, withheld
 from bot.services.fix_steps import Restored, Work
 from bot.services.timeline import record_event
-from storage import actions, audit
-from storage.records import Action, ActionState, AuditEntry, StepState
+from storage import actions
+from storage.records import Action, ActionState, StepState
 
 UNDOABLE = (ActionState.VERIFYING, ActionState.VERIFIED, ActionState.FAILED)
 
@@ -33,16 +33,16 @@ def begin_undo(db: Database, action_id: str, actor: str, *, policy: Policy, now:
     action = actions.get(db, action_id)
     if action is None:
         unknown = Refusal(reason="This fix isn't known.")
-        return records.refused(db, "fix.undo", actor, "an unknown fix", unknown, now=now)
+        return refused(db, "fix.undo", actor, "an unknown fix", unknown, now=now)
     plan = Plan.from_json(action.plan)
-    target = f"#{plan.incident_id} {plan.connector_name}"
+    target = target_of(plan)
     if refusal := _not_undoable(db, action, policy):
-        return records.refused(db, "fix.undo", actor, target, refusal, now=now)
+        return refused(db, "fix.undo", actor, target, refusal, now=now)
     begun = actions.set_state(db, action_id, UNDOABLE, ActionState.EXECUTING, undone_by=actor)
     if begun is None:
         busy = records.another(plan.connector_name, actions.running_at(db, action.connector_id))
-        return records.refused(db, "fix.undo", actor, target, busy, now=now)
-    audit.append(db, AuditEntry(at=now, actor=actor, verb="fix.undo", target=target, allowed=True, detail=action_id))
+        return refused(db, "fix.undo", actor, target, busy, now=now)
+    done(db, plan, "fix.undo", actor, action_id, now=now)
     return begun
 
 
@@ -74,6 +74,7 @@ def end_undo(db: Database, action: Action, results: Sequence[Restored], now: dat
     state, kind = (ActionState.UNDONE, EventKind.FIX_UNDONE) if ok else (ActionState.FAILED, EventKind.FIX_FAILED)
     if actions.set_state(db, action.id, records.AT_WORK, state, finished_at=now, result="\n".join(lines)) is None:
         return
+    came_of(db, action, "fix.undone" if ok else "fix.undo_failed", " ".join(lines), now)
     detail: object = lines if ok else f"The undo is not complete: {' '.join(lines)}"
     data = {"action_id": action.id, "detail": detail}
     record_event(db, action.incident_id, kind, now=now, actor=action.undone_by, data=data, **records.back(db, action))
@@ -81,5 +82,5 @@ def end_undo(db: Database, action: Action, results: Sequence[Restored], now: dat
 
 def forbid_undo(db: Database, action: Action, refused: Sequence[Restored], now: datetime) -> None:
     """An undo that may not go on: it ends as it is, on record, and can be begun again."""
-    records.audit_late(db, action, "fix.undo", action.undone_by, why=refused[0].line, now=now)
+    withheld(db, action, "fix.undo", action.undone_by, why=refused[0].line, now=now)
     end_undo(db, action, refused, now)

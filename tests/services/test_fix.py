@@ -158,7 +158,14 @@ class Scene:
         return [e for e in events if e.kind == kind][-1].data
 
     async def audited(self) -> list[tuple[str, str, bool]]:
-        return [(e.actor, e.verb, e.allowed) for e in await self.store.read(lambda db: audit.recent(db, 100))]
+        """What was tried, the newest first."""
+        entries = await self.store.read(lambda db: audit.recent(db, 100))
+        return [(e.actor, e.verb, e.allowed) for e in entries if e.verb in ("fix", "fix.undo")]
+
+    async def results(self) -> list[tuple[str, str]]:
+        """What came of it, the oldest first."""
+        entries = await self.store.read(lambda db: list(audit.every(db)))
+        return [(e.actor, e.verb) for e in entries if e.verb not in ("fix", "fix.undo")]
 
     async def offered(self, fix: Fix) -> Action:
         found = await fix.offer(self.incident_id, "U1")
@@ -1025,3 +1032,14 @@ async def test_undo_is_refused_while_actions_are_off_or_another_fix_runs(scene: 
     blocked = await fix.undo(action_id, "U1")
     assert isinstance(blocked, Refusal)
     assert "Another fix" in blocked.reason
+
+
+async def test_everything_that_came_of_a_yes_is_on_record_under_its_name(scene: Scene) -> None:
+    fix = scene.fix()
+    number = await scene.executed(fix)
+    scene.clock.now += HOUR
+    await fix.verify_due()
+    assert isinstance(await fix.undo(number, "U2"), Undone)
+    verbs = ["fix.step", "fix.step", "fix.step", "fix.done", "fix.verified"]
+    assert await scene.results() == [*(("U1", verb) for verb in verbs), ("U2", "fix.undone")]
+    assert (await scene.store.read(audit.verify)).broken_at is None
