@@ -35,6 +35,8 @@ FAREWELL = 1.0
 SLOW = 5.0
 """A greeting or EHLO that takes this long is slow, though fine."""
 
+UNFINISHED = "the handshake did not finish"
+"""Why a certificate without any fault is not verified."""
 UNUSABLE = frozenset({Cause.CLOSED, Cause.RESET, Cause.STALLED, Cause.FLOOD, Cause.NOT_SMTP})
 _WANTS_CERTIFICATE = re.compile(r"(?i)client certificate|certificate (is )?required|no certificate (was )?presented")
 _DEMANDING = frozenset({TlsSetting.ENCRYPTION, TlsSetting.CERTIFICATE, TlsSetting.DOMAIN})
@@ -118,8 +120,9 @@ class Dialogue:
             offered = await self._starttls()
         if offered:
             with self._found.phase(Stage.TLS):
-                session = await self._handshake()
-            self._judge(session)
+                sight = tls.finished(await self._handshake())
+            self._found.chain = sight.chain
+            self._judge(sight)
             await self._hello_again()
 
     async def _greeting(self) -> None:
@@ -179,18 +182,19 @@ class Dialogue:
             until = self._found.deadline.until(HANDSHAKE)
             return await self._wire.secure(self._terms.context, self._terms.sni, until)
         except (OSError, TimeoutError) as error:
+            if sight := tls.unfinished(self._wire.session, self._wire.flight):
+                self._judge(sight)
             raise Broken(*tls.cause_of(error)) from None
 
-    def _judge(self, session: ssl.SSLObject) -> None:
+    def _judge(self, sight: tls.Sight) -> None:
         """Note every fault of the certificate, and what it says."""
-        self._found.chain = chain = tuple(tls.chain_of(session))
-        view = self._terms.judge.judge(chain, self._terms.wanted, self._terms.now)
+        view = self._terms.judge.judge(sight.chain, self._terms.wanted, self._terms.now)
         self._found.faults += view.faults
-        cipher = session.cipher()
         wrong = [f.detail for f in view.faults if f.cause not in (Cause.EXPIRING_SOON, Cause.CN_ONLY)]
+        wrong += [] if sight.finished else [UNFINISHED]
         self._found.tls = TlsFacts(
-            version=session.version(),
-            cipher=cipher[0] if cipher else None,
+            version=sight.version,
+            cipher=sight.cipher,
             verified=not wrong,
             verify_error="; ".join(wrong) or None,
             subject=view.subject,

@@ -9,8 +9,10 @@ from __future__ import annotations
 import _ssl
 import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from bot.probes import flight
 from bot.probes.reply import sanitise
 from knowledge.classify import Cause
 
@@ -55,6 +57,42 @@ def make_context() -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a session shows of itself. `chain`: the certificates as sent, DER, leaf first.
+
+    `finished`: the handshake came to its end, so the server has proven that the certificate is its own.
+    """
+
+    version: str | None
+    cipher: str | None
+    chain: tuple[bytes, ...]
+    finished: bool
+
+
+def finished(session: ssl.SSLObject) -> Sight:
+    """A session after its handshake."""
+    cipher = session.cipher()
+    return Sight(session.version(), cipher[0] if cipher else None, tuple(chain_of(session)), True)
+
+
+def unfinished(session: ssl.SSLObject | None, words: bytes) -> Sight | None:
+    """A session whose handshake failed: what was known by then, from OpenSSL or from the server's own `words`.
+
+    None if no certificate had come, or only an encrypted one.
+    """
+    if session is None:
+        return None
+    heard = flight.read(words)
+    chain = tuple(chain_of(session)) or heard.chain
+    return Sight(heard.version, _cipher_name(session, heard.cipher), chain, False) if chain else None
+
+
+def _cipher_name(session: ssl.SSLObject, number: int | None) -> str | None:
+    """The cipher of this number, if we know it."""
+    return next((c["name"] for c in session.context.get_ciphers() if c["id"] & 0xFFFF == number), None)
 
 
 def chain_of(session: ssl.SSLObject) -> Sequence[bytes]:

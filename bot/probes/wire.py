@@ -45,6 +45,7 @@ class Wire(asyncio.BufferedProtocol):
         self._lost = asyncio.Event()
         self._session: ssl.SSLObject | None = None
         self._shaken = False
+        self._flight = bytearray()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
 
@@ -70,6 +71,8 @@ class Wire(asyncio.BufferedProtocol):
             self._incoming.write(data)
             if self._shaken:
                 self._decrypt(self._session)
+            else:
+                self._flight += data
         self._wake()
 
     def eof_received(self) -> None:
@@ -93,6 +96,16 @@ class Wire(asyncio.BufferedProtocol):
     def open(self) -> bool:
         """Can it still be written to?"""
         return self.transport is not None and not self._ended and not self.transport.is_closing()
+
+    @property
+    def session(self) -> ssl.SSLObject | None:
+        """The TLS session, from the beginning of its handshake."""
+        return self._session
+
+    @property
+    def flight(self) -> bytes:
+        """The server's part of the handshake, as it came."""
+        return bytes(self._flight)
 
     def _wake(self) -> None:
         """There is news for the one who waits."""
