@@ -6,6 +6,7 @@ trusts. Elliptic keys keep it cheap; only the deliberately weak one is RSA.
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 import warnings
 from collections.abc import Sequence
@@ -131,7 +132,7 @@ class CertificateShop:
         builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         if flaw is not Flaw.CN_ONLY:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(name)]), critical=False)
         return builder.sign(issuer.key, hashes.SHA256())
 
     def _dates(self, flaw: Flaw) -> tuple[datetime, datetime]:
@@ -229,6 +230,14 @@ def _builder(
 def _named(common_name: str) -> x509.Name:
     """A name with just a common name."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    """What a certificate calls this host: an address is an address, not a name."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _new_key() -> ec.EllipticCurvePrivateKey:

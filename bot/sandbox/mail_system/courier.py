@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from bot.core.clock import Clock
 from bot.sandbox.mail_system.led import Failure, Trouble
-from bot.sandbox.mail_system.model import Entry, TenantConnector, domain_of
+from bot.sandbox.mail_system.model import Entry, TenantConnector, address, domain_of
 from bot.sandbox.mail_system.names import CannotResolve, Names, Target
 from bot.sandbox.mail_system.smtp_sender import AttemptFailed, Manner, Reply, Session
 from bot.sandbox.mail_system.tenant import Ref, Tenant
@@ -49,6 +49,25 @@ class Courier:
                 await self._attempt(connector, domain, mail)
         finally:
             self._busy.discard(connector.key)
+
+    async def try_out(self, connector: TenantConnector, recipients: Sequence[str]) -> list[tuple[str, Failure | None]]:
+        """Send each of these a test message past the queue; what was tried and how it failed (None: it worked)."""
+        tried: list[tuple[str, Failure | None]] = []
+        for recipient in recipients:
+            to, sender = address(recipient), f"postmaster@{self._tenant.name}"
+            name = f"Send test email to {to}"
+            try:
+                session = await self._open(connector, domain_of(to))
+                try:
+                    tried.append((f"Check connectivity for {to}", None))
+                    replies = await session.send(sender, [to], b"Subject: Test email for connector validation\r\n\r\n")
+                    refused = replies[to].code // 100 != 2
+                    tried.append((name, session.failure(Trouble.ANSWERED, replies[to].text) if refused else None))
+                finally:
+                    await session.quit()
+            except (AttemptFailed, CannotResolve) as error:
+                tried.append((f"Check connectivity for {to}" if not tried else name, error.failure))
+        return tried
 
     async def _attempt(self, connector: TenantConnector, domain: str, entries: Sequence[Entry]) -> None:
         left = [entry.ref for entry in entries]

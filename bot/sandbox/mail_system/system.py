@@ -15,6 +15,8 @@ from bot.core.clock import Clock
 from bot.sandbox.mail_system.api import ControlApi
 from bot.sandbox.mail_system.courier import Courier, deliver_all
 from bot.sandbox.mail_system.faults import Faults
+from bot.sandbox.mail_system.led import Failure
+from bot.sandbox.mail_system.model import TenantConnector
 from bot.sandbox.mail_system.names import Names
 from bot.sandbox.mail_system.smtp_sender import Manner
 from bot.sandbox.mail_system.tenant import Tenant
@@ -98,6 +100,14 @@ class MailSystem:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+    def look_again(self) -> None:
+        """Something was changed: look now whether mail is due."""
+        self._changed.set()
+
+    async def try_out(self, connector: TenantConnector, recipients: Sequence[str]) -> list[tuple[str, Failure | None]]:
+        """Send test messages over a connector, past the queue: what was tried, and how it failed (None: it worked)."""
+        return await self._courier.try_out(connector, recipients)
 
     async def retry(self) -> None:
         """One round now: expire, reject, deliver everything that is due; returns when all attempts are over."""

@@ -16,7 +16,7 @@ What the rules mean here:
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email.mime.text import MIMEText
@@ -55,6 +55,7 @@ class Tenant:
         self.directory: dict[str, set[str]] = {}
         self.entries: dict[Ref, Entry] = {}
         self.mailboxes: dict[str, list[MailboxItem]] = {}
+        self._planned: list[tuple[datetime, Callable[[datetime], None]]] = []
 
     # Settings
 
@@ -103,6 +104,11 @@ class Tenant:
         for entry in waiting:
             self._put(replace(entry, next_attempt_at=now))
         return len(waiting)
+
+    def later(self, at: datetime, change: Callable[[datetime], None]) -> None:
+        """Make this change of settings at the first sweep from `at` on; several in the order of their times."""
+        self._planned.append((at, change))
+        self._planned.sort(key=lambda one: one[0])
 
     # Mail
 
@@ -178,6 +184,8 @@ class Tenant:
 
     def sweep(self, now: datetime) -> None:
         """The part of a retry that needs no network: expire, reject unknown recipients, deliver to local mailboxes."""
+        while self._planned and self._planned[0][0] <= now:
+            self._planned.pop(0)[1](now)
         for entry in [e for e in self.queued() if not e.in_flight]:
             domain = self.domains.get(domain_of(entry.recipient))
             strict = domain is not None and domain.type is DomainType.AUTHORITATIVE
