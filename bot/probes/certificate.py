@@ -42,7 +42,10 @@ UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The name that a certificate must bear: a host name, an IP address, or `*.domain`; None: any name will do."""
+    """The name that a certificate must bear: a host name, an IP address, or `*.domain` (any name one label below it).
+
+    None: any name will do.
+    """
 
     name: str | None
 
@@ -140,9 +143,9 @@ def _name(leaf: x509.Certificate, names: Sequence[str], wanted: Wanted) -> Itera
 
 
 def matches(presented: str, wanted: str) -> bool:
-    """Does a presented name (maybe a wildcard) satisfy the wanted one (maybe `*.domain`: any name below it)?
+    """Does a presented name (maybe a wildcard) satisfy the wanted one (maybe `*.domain`)?
 
-    A presented wildcard stands for exactly one left-most label and never for an address.
+    Either wildcard stands for exactly one left-most label, and never for an address.
     """
     have, want = (n.strip().rstrip(".").casefold() for n in (presented, wanted))
     if not have or not want:
@@ -152,7 +155,7 @@ def matches(presented: str, wanted: str) -> bool:
     if _is_address(want):
         return _is_address(have) and ip_address(have) == ip_address(want)
     if want.startswith("*."):
-        return have.endswith(want[1:])
+        return have.partition(".")[2] == want[2:] and not have.startswith(".")
     head, _, rest = want.partition(".")
     return bool(head) and have == f"*.{rest}" and "." in rest
 

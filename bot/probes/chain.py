@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+from bot.probes.constraints import overstepped
 from bot.probes.reply import sanitise
 from bot.probes.revocation import Revocations
 from bot.probes.truststore import TrustStore, organisations, signed_by
@@ -37,10 +38,12 @@ def trust_faults(
 ) -> Iterator[Fault]:
     """Walk from the leaf towards an anchor, the trust store first, then what the server sent; judge what is met."""
     current, left = leaf, list(others)
+    between = 0
     while current not in trust:
         if anchors := list(trust.issuers_of(current)):
             yield from _revoked(revoked, current, anchors[0])
             yield from _anchor_dates(anchors, now)
+            yield from _overstepped(anchors[0], leaf, between)
             return
         if signed_by(current, current):
             cause = Cause.CERT_SELF_SIGNED if current is leaf else Cause.CERT_UNTRUSTED
@@ -55,13 +58,19 @@ def trust_faults(
         left.remove(issuer)
         yield from _revoked(revoked, current, issuer)
         yield from _issuer(issuer, trust, now)
-        current = issuer
+        yield from _overstepped(issuer, leaf, between)
+        current, between = issuer, between + (not signed_by(issuer, issuer))
 
 
 def _revoked(revoked: Revocations, certificate: x509.Certificate, issuer: x509.Certificate | None) -> Iterator[Fault]:
     """Was it taken back? Then the detail says whose it is and when."""
     if words := revoked.of(certificate, issuer):
         yield fault(Cause.CERT_REVOKED, f"{shown(certificate.subject)} was {words}")
+
+
+def _overstepped(issuer: x509.Certificate, leaf: x509.Certificate, between: int) -> Iterator[Fault]:
+    """Does it vouch for more than it may?"""
+    return (fault(cause, f"{shown(issuer.subject)} {words}") for cause, words in overstepped(issuer, leaf, between))
 
 
 def _anchor_dates(anchors: Sequence[x509.Certificate], now: datetime) -> Iterator[Fault]:

@@ -88,7 +88,7 @@ class ReplyParser:
         found = _LINE.match(line.rstrip(b"\r\n")[:LINE_KEPT])
         if not found:
             return Cause.NOT_SMTP
-        self._lines.append(sanitise(found[3] or b"", LINE_KEPT))
+        self._lines.append(sanitise((found[3] or b"").replace(b"\t", b" "), LINE_KEPT))
         if found[2] != b"-":
             return Reply(int(found[1]), tuple(self._lines), self._bare_lf)
         return Cause.FLOOD if len(self._lines) >= LINES else None

@@ -31,6 +31,8 @@ VERSION_REASONS = frozenset(
 
 ANSWERED_BY_CERTIFICATE = "the server's certificate had come already"
 """Note on a handshake error: what the server disliked is on our side, and all that we withhold is a certificate."""
+ALERT_REASONS = ("SSLV3_ALERT_", "TLSV1_", "TLSV13_")
+"""How OpenSSL's names of what a peer's alert said begin; not all of them say ALERT."""
 CLIENT_REASONS = frozenset(
     {"SSLV3_ALERT_HANDSHAKE_FAILURE", "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_NO_CERTIFICATE"}
 )
@@ -109,7 +111,7 @@ def cause_of(error: BaseException) -> tuple[Cause, str]:
     """What a broken handshake or session means, and the words for it."""
     if isinstance(error, TimeoutError):
         return Cause.STALLED, "silent during the TLS handshake"
-    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         late = ANSWERED_BY_CERTIFICATE in getattr(error, "__notes__", ())
         return _of_reason(error.reason or "", late=late)
     if isinstance(error, ConnectionResetError) and error.errno:
@@ -124,7 +126,7 @@ def _of_reason(reason: str, *, late: bool) -> tuple[Cause, str]:
         return Cause.TLS_VERSION, f"{words}: the server speaks nothing newer than TLS 1.1"
     if "CERTIFICATE_REQUIRED" in reason or (late and reason in CLIENT_REASONS):
         return Cause.CLIENT_CERTIFICATE_WANTED, words
-    if "ALERT" in reason:
+    if reason.startswith(ALERT_REASONS):
         return Cause.TLS_ALERT, words
     if reason == "WRONG_VERSION_NUMBER":
         return Cause.TLS_FAILED, "plain text where TLS was expected"
