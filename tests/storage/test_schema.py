@@ -18,7 +18,7 @@ from storage.records import AuditEntry
 TABLES = {
     *("meta", "connectors", "accepted_domains", "recipients", "complete_directories", "queued_messages"),
     *("queue_samples", "syncs", "probes", "incidents", "incident_events", "outbox", "actions", "action_steps"),
-    *("inbox", "audit"),
+    *("inbox", "audit", "queue_groups", "queue_buckets", "queue_flow"),
 }
 NOT_OURS = {"_sqlite_migrations", "sqlite_sequence"}
 

@@ -1,0 +1,115 @@
+"""The views on the queue: exact whoever wrote it, and the same after an older database was brought up to date."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from storage import connectors, messages, queue
+from storage.connection import Store
+from storage.queue_records import Flow, QueueClock, TopList
+from storage.records import ConnectorFacts, ConnectorKind, MessageFacts, MessageStatus
+
+HOUR = timedelta(hours=1)
+QUARTER = timedelta(minutes=15)
+
+
+@pytest.fixture
+async def store(store: Store, now: datetime) -> Store:
+    facts = [ConnectorFacts(backend="lab", key=k, name=k, kind=ConnectorKind.PARTNER, use_mx=True) for k in "abc"]
+    await store.write(lambda db: connectors.sync(db, "lab", facts, now, complete=True))
+    return store
+
+
+@pytest.fixture
+def one(now: datetime) -> MessageFacts:
+    return MessageFacts(
+        backend="lab",
+        key="m1",
+        recipient="user@Contoso.com",
+        sender="App@fabrikam.com",
+        received_at=now - HOUR,
+        expires_at=now + 23 * HOUR,
+        code="4.4.316",
+        reason="450 4.4.316 Connection refused",
+    )
+
+
+async def sync(store: Store, rows: list[tuple[MessageFacts, int | None]], now: datetime) -> None:
+    await store.write(lambda db: messages.sync(db, "lab", rows, now, complete=True))
+
+
+async def test_the_clock_counts_by_quarters_of_an_hour(store: Store, now: datetime, one: MessageFacts) -> None:
+    late = replace(one, key="m2", received_at=now - timedelta(minutes=46))
+    later = replace(one, key="m3", received_at=now - timedelta(minutes=45), expires_at=now + HOUR)
+    await sync(store, [(one, 1), (late, 1), (later, 1), (replace(one, key="m4"), None)], now)
+    expected = QueueClock(
+        received=((now - HOUR, 2), (now - 3 * QUARTER, 1)), expiries=((now + HOUR, 1), (now + 23 * HOUR, 2))
+    )
+    assert await store.read(lambda db: queue.clock(db, 1)) == expected
+    assert expected.waiting == 3
+    homeless = QueueClock(received=((now - HOUR, 1),), expiries=((now + 23 * HOUR, 1),))
+    assert await store.read(queue.clocks) == {None: homeless, 1: expected}
+    assert await store.read(lambda db: queue.clock(db, None)) == homeless
+    assert await store.read(lambda db: queue.clock(db, 2)) == QueueClock()
+
+
+async def test_what_came_and_left_is_told_since_a_moment(store: Store, now: datetime, one: MessageFacts) -> None:
+    rows = [(replace(one, key=f"m{n}"), 1) for n in range(5)]
+    await sync(store, rows, now)
+    ends = [MessageStatus.DELIVERED, MessageStatus.REJECTED, MessageStatus.EXPIRED]
+    ended = [(replace(facts, status=status), c) for (facts, c), status in zip(rows, ends, strict=False)]
+    await sync(store, [*ended, rows[4]], now + 2 * HOUR)
+
+    async def flow(since: datetime, till: datetime) -> Flow:
+        return await store.read(lambda db: queue.flow(db, 1, since, till))
+
+    since = now - 2 * HOUR
+    found = await flow(since, now + 2 * HOUR)
+    assert found == Flow(since=since, arrived=5, delivered=1, bounced=2, unknown=1)
+    assert found.left == 4
+    assert await flow(now, now + 2 * HOUR) == Flow(since=now, delivered=1, bounced=2, unknown=1)
+    assert await flow(now, now + HOUR) == Flow(since=now)
+    assert await store.read(lambda db: queue.flow(db, None, since, now + 2 * HOUR)) == Flow(since=since)
+    assert await store.write(lambda db: queue.prune_flow(db, now)) == 1
+    assert await flow(since, now + 2 * HOUR) == Flow(since=since, delivered=1, bounced=2, unknown=1)
+
+
+async def test_mail_that_ended_before_it_was_ever_seen_waiting_did_not_move(
+    store: Store, now: datetime, one: MessageFacts
+) -> None:
+    await sync(store, [(replace(one, status=MessageStatus.DELIVERED), 1)], now)
+    assert await store.read(lambda db: queue.flow(db, 1, now - 2 * HOUR, now)) == Flow(since=now - 2 * HOUR)
+
+
+async def test_who_has_most_of_the_waiting_mail(store: Store, now: datetime, one: MessageFacts) -> None:
+    rows = [replace(one, key=f"a{n}") for n in range(3)]
+    rows += [replace(one, key=f"b{n}", recipient=f"u{n}@b.test", sender="b@x.test") for n in range(2)]
+    rows += [replace(one, key="c", recipient="u@a.test", sender="a@x.test")]
+    await sync(store, [(facts, 1) for facts in rows], now)
+    assert await store.read(lambda db: queue.top(db, 1, limit=2)) == TopList(
+        domains=(("contoso.com", 3), ("b.test", 2)),
+        senders=(("app@fabrikam.com", 3), ("b@x.test", 2)),
+        looked_at=6,
+        waiting=6,
+    )
+    assert await store.read(lambda db: queue.top(db, None)) == TopList()
+
+
+async def test_what_bounced_is_listed_newest_first(store: Store, now: datetime, one: MessageFacts) -> None:
+    for hours, status in enumerate((MessageStatus.EXPIRED, MessageStatus.REJECTED, MessageStatus.DELIVERED)):
+        rows = [(replace(one, key=f"m{hours}", status=status), hours + 1)]
+        await store.write(lambda db, r=rows, h=hours: messages.sync(db, "lab", r, now + h * HOUR, complete=False))
+    found = await store.read(lambda db: queue.bounced(db, since=now, limit=10))
+    assert [(b.key, b.connector, b.status, b.ended_at) for b in found] == [
+        ("m1", "b", MessageStatus.REJECTED, now + HOUR),
+        ("m0", "a", MessageStatus.EXPIRED, now),
+    ]
+    assert (found[1].sender, found[1].recipient, found[1].code, found[1].received_at) == (
+        one.sender, one.recipient, one.code, one.received_at,
+    )  # fmt: skip
+    assert [b.key for b in await store.read(lambda db: queue.bounced(db, connector_id=1, since=now, limit=9))] == ["m0"]
+    assert await store.read(lambda db: queue.bounced(db, since=now + HOUR, limit=1)) == found[:1]
+    assert await store.read(lambda db: queue.bounced(db, since=now + 2 * HOUR, limit=1)) == []
