@@ -38,7 +38,8 @@ _CALENDAR = re.compile(r"(?i)\b(mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|
 class TlsFacts:
     """The TLS session and the certificate of one target. `verified`: no certificate fault at all, whatever the setting.
 
-    `sha256` (of the leaf) is for the fingerprint only and not part of the document.
+    `sha256` (of the leaf), `key` (kind and size), `not_before` and `chain` (the subjects of what the server sent, leaf
+    first) are for the fingerprint and the terminal only, not part of the document.
     """
 
     version: str | None = None
@@ -51,6 +52,9 @@ class TlsFacts:
     not_after: datetime | None = None
     days_left: int | None = None
     sha256: str | None = None
+    key: str | None = None
+    not_before: datetime | None = None
+    chain: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The `tls` object of the JSON."""

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from bot.probes.chain import fault, shown, strength_faults, trust_faults
+from bot.probes.chain import fault, key_words, shown, strength_faults, trust_faults
 from bot.probes.reply import sanitise
 from bot.probes.revocation import Revocations
 from bot.probes.truststore import TrustStore
@@ -61,6 +61,10 @@ class CertificateView:
     not_after: datetime | None = None
     days_left: int | None = None
     sha256: str | None = None
+    key: str | None = None
+    not_before: datetime | None = None
+    chain: tuple[str, ...] = ()
+    """The subjects of what was sent, leaf first."""
     holds_until: datetime | None = None
     """The first moment after `now` at which any of this may change; None: never."""
 
@@ -98,6 +102,9 @@ def judge_chain(
             not_after=leaf.not_valid_after_utc,
             days_left=(leaf.not_valid_after_utc - now) // timedelta(days=1),
             sha256=leaf.fingerprint(hashes.SHA256()).hex(),
+            key=key_words(leaf),
+            not_before=leaf.not_valid_before_utc,
+            chain=tuple(shown(c.subject) for c in certificates),
             holds_until=_next_change(certificates, trust, now),
         )
     except UNREADABLE:

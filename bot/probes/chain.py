@@ -143,3 +143,13 @@ def strength_faults(certificate: x509.Certificate) -> Iterator[Fault]:
     algorithm = certificate.signature_hash_algorithm
     if isinstance(algorithm, (hashes.MD5, hashes.SHA1)):
         yield fault(Cause.CERT_WEAK, f"signed with {algorithm.name}")
+
+
+def key_words(certificate: x509.Certificate) -> str:
+    """Kind and size of its key: `RSA 2048`, `EC secp256r1`, `Ed25519`."""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA {key.key_size}"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"EC {key.curve.name}"
+    return type(key).__name__.removeprefix("_").removesuffix("PublicKey")

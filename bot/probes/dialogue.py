@@ -203,6 +203,9 @@ class Dialogue:
             not_after=view.not_after,
             days_left=view.days_left,
             sha256=view.sha256,
+            key=view.key,
+            not_before=view.not_before,
+            chain=view.chain,
         )
 
     async def _hello_again(self) -> None:

@@ -19,10 +19,15 @@ from rich.tree import Tree
 from bot.core.checks import Check, Checks
 from bot.core.probe_result import PHASES, ProbeResult, TargetResult, TlsFacts
 from bot.core.recipient import RcptCause, RcptFacts
+from knowledge.causes import CAUSE_WORDS
 from knowledge.classify import Cause
 
-GOOD, BAD, NOTE = "✓", "✗", "!"
+GOOD, BAD, NOTE, UNREACHED = "✓", "✗", "!", "–"
+COLUMN = 10
+"""Characters of a phase's column: the longest name and its mark."""
 NAMES_SHOWN = 6
+WARNING_WORDS = {Cause.NO_STARTTLS: "STARTTLS is not offered: mail would go in clear text"}
+"""Causes that read otherwise where they do not stop mail."""
 RECIPIENT_WORDS: dict[str, str] = {
     RcptCause.OK: "the recipient is accepted",
     RcptCause.REJECTED: "the recipient is refused",
@@ -87,13 +92,13 @@ def _target(target: TargetResult) -> Group:
     parts: list[RenderableType] = [_headline(target), _phases(target)]
     if target.banner:
         parts.append(Text(f"banner: {target.banner}", style="dim"))
-    if target.detail:
-        parts.append(Text(f"says: {target.detail}"))
-    others = [_words(c) for c in target.causes if c is not target.cause]
-    if others:
-        parts.append(Text(f"also: {', '.join(others)}", style="red"))
-    if target.warnings:
-        parts.append(Text(f"{NOTE} {', '.join(map(_words, target.warnings))}", style="yellow"))
+    if target.cause:
+        parts.append(Text(f"why: {CAUSE_WORDS[target.cause]}"))
+    if target.detail and target.detail != CAUSE_WORDS.get(target.cause or Cause.REFUSED):
+        parts.append(Text(f"detail: {target.detail}"))
+    others = [CAUSE_WORDS[c] for c in target.causes if c is not target.cause]
+    parts += [Text(f"also: {words}", style="red") for words in others]
+    parts += [Text(f"{NOTE} {WARNING_WORDS.get(w, CAUSE_WORDS[w])}", style="yellow") for w in target.warnings]
     if target.tls:
         parts.append(_certificate(target.tls))
     return Group(*parts)
@@ -110,13 +115,15 @@ def _headline(target: TargetResult) -> Text:
 
 
 def _phases(target: TargetResult) -> Table:
-    """Each phase that was entered with its time below; the one where it failed is marked."""
+    """All phases in columns that agree between targets: what each took, where it failed, and what was not reached."""
     failed = None if target.ok else target.stage
-    shown = [phase for phase in PHASES if phase in target.timings or phase is failed]
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    marks = [Text(f"{phase} {BAD}", style="red") if phase is failed else Text(phase, style="dim") for phase in shown]
-    grid.add_row(*marks)
-    grid.add_row(*(_time(target.timings[phase]) if phase in target.timings else "" for phase in shown))
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for _ in PHASES:
+        grid.add_column(min_width=COLUMN, no_wrap=True)
+    marks = {p: BAD if p is failed else GOOD if p in target.timings else "" for p in PHASES}
+    styles = {BAD: "bold red", GOOD: "green", "": "dim"}
+    grid.add_row(*(Text(f"{phase} {marks[phase]}".rstrip(), style=styles[marks[phase]]) for phase in PHASES))
+    grid.add_row(*(_time(target.timings[phase]) if phase in target.timings else UNREACHED for phase in PHASES))
     return grid
 
 
@@ -130,15 +137,20 @@ def _certificate(tls: TlsFacts) -> Panel:
         ("subject", tls.subject or "unknown"),
         ("issuer", tls.issuer or "unknown"),
         ("names", names or "none"),
+        ("valid from", f"{tls.not_before:%Y-%m-%d %H:%M} UTC" if tls.not_before else ""),
         ("valid until", until),
-        ("session", f"{tls.version} {tls.cipher}"),
+        ("key", tls.key or ""),
+        ("sha256", tls.sha256 or ""),
+        ("chain sent", " < ".join(tls.chain)),
+        ("session", " ".join(filter(None, (tls.version, tls.cipher))) or "unknown"),
         ("verified", f"{GOOD} yes" if tls.verified else f"{BAD} {tls.verify_error}"),
     )
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
     for label, value in rows:
-        grid.add_row(label, Text(value))
+        if value:
+            grid.add_row(label, Text(value))
     return Panel(grid, title="certificate", title_align="left", expand=False, border_style="dim")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -259,6 +259,19 @@ def test_weak_keys_are_told(key: object, algorithm: hashes.HashAlgorithm | None)
     assert causes(leaf(ROOT, key=key)) == [Cause.CERT_WEAK]
     weak = Made("Weak", ROOT, key=rsa.generate_private_key(65537, 1024))
     assert causes(leaf(weak), weak) == [Cause.CERT_WEAK]
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (rsa.generate_private_key(65537, 2048), "RSA 2048"),
+        (ec.generate_private_key(ec.SECP384R1()), "EC secp384r1"),
+        (ed25519.Ed25519PrivateKey.generate(), "Ed25519"),
+    ],
+)
+def test_key_dates_and_the_chain_as_sent_are_told(key: object, words: str) -> None:
+    view = judge_chain([leaf(MIDDLE, key=key).der, MIDDLE.der], Wanted(None), TRUST, NOW)
+    assert (view.key, view.not_before, view.chain) == (words, NOW - YEAR, ("CN=mail.test", "CN=Middle"))
 
 
 def test_expiry_is_announced_thirty_days_before() -> None:

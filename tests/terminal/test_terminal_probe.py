@@ -24,6 +24,9 @@ TLS = TlsFacts(
     san=tuple(f"n{n}.test" for n in range(8)),
     not_after=datetime(2026, 1, 1, tzinfo=UTC),
     days_left=-3,
+    key="EC secp256r1",
+    not_before=datetime(2025, 1, 1, tzinfo=UTC),
+    chain=("CN=[red]mail.contoso.test[/red]", "CN=CA"),
 )
 GOOD = TargetResult(
     host="good.test",
@@ -54,7 +57,14 @@ def test_a_good_target_shows_phases_certificate_and_verdict() -> None:
     text = shown(overall([GOOD], 1234), "To [on-prem]")
     for words in (
         *("To [on-prem], as seen from this machine", "✓ good.test [192.0.2.1] port 25"),
-        *("1.2ms  13ms     1.5s", "banner: 220 [blink]good[/blink]", "! cn only", "CN=[red]mail.contoso.test[/red]"),
+        *("dns ✓      connect ✓  banner ✓   ehlo       starttls   tls", "banner: 220 [blink]good[/blink]"),
+        *("1.2ms      13ms       1.5s       –          –          –", "! the certificate names the host only in"),
+        *(
+            "key         EC secp256r1",
+            "chain sent  CN=[red]mail",
+            "valid from  2025-01-01",
+            "CN=[red]mail.contoso.test[/red]",
+        ),
         *("n5.test and 2", "2026-01-01 00:00 UTC (expired)", "wanted [bold]x[/bold]", "✓ Mail would flow (1.2s)"),
     ):
         assert words in text
@@ -63,9 +73,18 @@ def test_a_good_target_shows_phases_certificate_and_verdict() -> None:
 def test_a_bad_target_marks_where_it_failed_and_all_that_is_wrong() -> None:
     text = shown(overall([BAD], 5))
     assert "✗ 192.0.2.9 port 2525: 4.7.320 cert expired" in text
-    assert "connect  tls ✗" in text
-    assert "also: cert name" in text
+    assert "connect ✓  banner     ehlo       starttls   tls ✗" in text
+    assert (
+        "why: the certificate has expired\n    detail: expired\n    also: the certificate is for another name\n" in text
+    )
     assert text.splitlines()[-1] == "✗ 450 4.7.320 Certificate validation failed: cert expired (5.0ms)"
+
+
+def test_words_are_not_said_twice_and_fit_what_the_setting_makes_of_them() -> None:
+    refused = judged(judge([Fault(Cause.REFUSED, Stage.CONNECT, "connection refused")], "none"), host="h.test", port=25)
+    assert "why: connection refused\n✗ 450" in shown(overall([refused], 5))
+    plain = judged(judge([Fault(Cause.NO_STARTTLS, Stage.STARTTLS)], "none"), host="h.test", port=25)
+    assert "! STARTTLS is not offered: mail would go in clear text\n" in shown(overall([plain], 5))
 
 
 def test_degraded_skipped_and_empty_results_say_so() -> None:
