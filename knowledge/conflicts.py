@@ -13,6 +13,9 @@ _MIXED = frozenset({"5.7.3", "5.2.121", "5.2.122"})
 """Codes that Exchange itself gives with a temporary reply (451 5.7.3)."""
 
 
+_WHENCE = "They come from different attempts or servers"
+
+
 def conflict(main: Diagnosis, rows: Sequence[ErrorRow]) -> str | None:
     """The contradiction that matters most in this text, or None."""
     return _classes(main) or _code_and_words(main) or _two_answers(rows)
@@ -52,17 +55,13 @@ def _two_answers(rows: Sequence[ErrorRow]) -> str | None:
     one, other = next(pairs, (None, None))
     if one is None or other is None:
         return None
-    return (
-        f"{one.code} is final, but {other.code} is still tried again, both for {_whom(one)}. They come from different "
-        "attempts or servers; the final one counts, because that copy has gone back."
-    )
+    both = f"{one.code} is final, but {other.code} is still tried again"
+    if one.diagnosis.recipient:
+        return f"{both}, both for the same recipient. {_WHENCE}; the final one counts, because that copy has gone back."
+    return f"{both}, and nothing here says for whom. {_WHENCE}; for one recipient, the final one counts."
 
 
 def _shared(one: ErrorRow, other: ErrorRow) -> bool:
     servers = {one.server, other.server} - {None}
     alone = one.recipients < 2 and other.recipients < 2 and len(servers) < 2
     return alone and one.diagnosis.recipient == other.diagnosis.recipient
-
-
-def _whom(row: ErrorRow) -> str:
-    return "the same recipient" if row.diagnosis.recipient else "what seems to be the same message"

@@ -59,6 +59,10 @@ def test_every_covered_code_is_explained_by_its_article(code: str, key: str) -> 
 @pytest.mark.parametrize(
     ("text", "key"),
     [
+        ("550 5.7.520 Access denied, Your organization does not allow external forwarding. AS(7555)", "5.7.520"),
+        ("550 5.7.30 Basic authentication is not supported for Client Submission.", "5.7.30-basic-auth"),
+        ("550 5.7.30 REQUIRETLS support required", "5.7.10"),
+        ("554 5.7.10 REQUIRETLS failure", "5.7.10"),
         ("550 5.4.1 Recipient address rejected: Access denied. AS(201806281)", "5.4.1-dbeb"),
         ("554 5.4.1 Relay Access Denied", "5.4.1"),
         ("550 5.7.5 Remote certificate failed MTA-STS validation. Reason: CertificateExpired", "4.7.5-mta-sts"),

@@ -131,7 +131,11 @@ def test_rows_and_parts_are_bounded() -> None:
         ("450 4.4.316 refused; 550 5.1.10 not found", "5.1.10 is final, but 4.4.316 is still tried again"),
         (
             "to=<a@b.test> 450 4.4.316 Connection refused\nto=<a@b.test> 550 5.1.1 User unknown",
-            "both for the same recipient",
+            "both for the same recipient. They come",
+        ),
+        (
+            "4F1: to=<x>, status=deferred (Connection refused)\n4F2: to=<x>, status=bounced (550 5.1.1 unknown)",
+            "and nothing here says for whom. They come from different attempts or servers; for one recipient, the final",
         ),
     ],
 )
