@@ -1,0 +1,194 @@
+"""For `mfi doctor`: can both app registrations sign in, may they do what they are for, and do the clocks agree?
+
+It changes nothing: the right to change is tried on an object that can't exist, without any new value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+from bot.backends.exchange_online.credentials import UnusableCertificate, certificate_ends
+from bot.backends.exchange_online.graph_trace import (
+    READ_RIGHT,
+    SERVICE_PRINCIPAL,
+    NoServicePrincipal,
+    NoTraceRight,
+)
+from bot.backends.exchange_online.http import Throttled, Wire
+from bot.backends.exchange_online.invoke import CmdletError, Invoker, NotAllowed
+from bot.backends.exchange_online.options import Options, Registration
+from bot.backends.exchange_online.queue import Trace
+from bot.backends.exchange_online.signin import SignIn, SignInFailed
+from bot.backends.ports import BackendError
+from bot.core.clock import Clock
+from bot.core.finding import Finding
+
+DEADLINE = 9.0
+"""Seconds for everything: the doctor waits for 10."""
+SOON = timedelta(days=30)
+SKEW = timedelta(minutes=2)
+Check = Callable[[], Awaitable[list[Finding]]]
+_CONSENT = (
+    "Entra admin center → App registrations → {id} → API permissions → Add a permission → {where}; "
+    "then Grant admin consent"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What is looked at. `fixer` and `acting` are there together, or not at all."""
+
+    name: str
+    options: Options
+    reader: SignIn
+    fixer: SignIn | None
+    invoker: Invoker
+    acting: Invoker | None
+    trace: Trace
+    wire: Wire
+
+
+async def examine(parts: Parts) -> Sequence[Finding]:
+    """All findings, in reading order."""
+    name, now = parts.name, parts.wire.now
+    checks: list[tuple[str, Check]] = [
+        ("the reader's sign-in", lambda: _sign_in(name, parts.reader, parts.options, now)),
+        ("the message trace", lambda: _trace(name, parts.options, parts.trace)),
+        ("the reader's roles", lambda: _reads(name, parts.options.reader, parts.invoker)),
+    ]
+    if parts.fixer is not None and parts.acting is not None:
+        fixer, acting = parts.fixer, parts.acting
+        checks += [
+            ("the fixer's sign-in", lambda: _sign_in(name, fixer, parts.options, now)),
+            ("the fixer's roles", lambda: _changes(name, fixer.registration, acting)),
+        ]
+    answers = await asyncio.gather(*(_bounded(name, what, check) for what, check in checks))
+    findings = [finding for answer in answers for finding in answer]
+    if parts.fixer is None:
+        fix = f"to let it act: MFI_{name.upper()}_FIXER_CLIENT_ID and its certificate (README, Exchange Online)"
+        findings.append(_note(name, "no fixer is set up, so that Fix now lists the steps to do by hand", fix))
+    # Several checks meet the same trouble (a sign-in that fails fails all): each is told once.
+    return [*dict.fromkeys(findings), *_clock(name, parts.wire)]
+
+
+async def _bounded(name: str, what: str, check: Check) -> list[Finding]:
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await check()
+    except TimeoutError:
+        fix = "check this machine's network, the proxy (HTTPS_PROXY) and the firewall, then run it again"
+        return [_fault(name, f"{what}: no answer within {DEADLINE:.0f} s", fix)]
+    except SignInFailed as error:
+        return [_fault(name, f"the {_role_of(error)} can't sign in: {error.says}", error.fix)]
+    except Throttled as error:
+        return [_note(name, f"{what}: {error}", "run it again in 5 minutes")]
+    except BackendError as error:
+        fix = "check the network, the proxy (HTTPS_PROXY) and the firewall, then run it again"
+        return [_fault(name, f"{what}: {error}", fix)]
+
+
+def _role_of(error: SignInFailed) -> str:
+    return "fixer" if str(error).startswith("the fixer") else "reader"
+
+
+async def _sign_in(name: str, signin: SignIn, options: Options, now: Clock) -> list[Finding]:
+    registration = signin.registration
+    await signin.token(options.endpoints.exo_scope, patient=False)
+    if registration.certificate is None:
+        fix = f"better: a certificate ({registration.prefix}CERTIFICATE_FILE); Entra shows until when a secret is good"
+        return [_note(name, f"the {registration.role} signs in with a secret, whose end can't be read from here", fix)]
+    try:
+        ends = await asyncio.to_thread(certificate_ends, registration)
+    except UnusableCertificate:
+        ends = None
+    if ends is None or ends - now() > SOON:
+        until = f", good until {ends:%Y-%m-%d}" if ends else ""
+        return [_ok(name, f"the {registration.role} signs in with its certificate{until}")]
+    fix = f"make a new one, upload it to {registration.client_id}, and name it in {registration.prefix}CERTIFICATE_FILE"
+    return [_fault(name, f"the {registration.role}'s certificate ends on {ends:%Y-%m-%d}", fix)]
+
+
+async def _trace(name: str, options: Options, trace: Trace) -> list[Finding]:
+    try:
+        await trace.probe(patient=False)
+    except NoServicePrincipal:
+        fix = (
+            "once, as an administrator: Connect-MgGraph -Scopes Application.ReadWrite.All; "
+            f"New-MgServicePrincipal -AppId {SERVICE_PRINCIPAL}; then wait, it may take some hours"
+        )
+        return [_fault(name, "the tenant lacks Microsoft's service principal of the message trace", fix)]
+    except NoTraceRight:
+        where = f"Microsoft Graph → Application permissions → {READ_RIGHT}"
+        fix = _CONSENT.format(id=options.reader.client_id, where=where)
+        return [_fault(name, f"the reader lacks {READ_RIGHT} or its admin consent", fix)]
+    except NotAllowed as error:
+        return [_lacking(name, options.reader, error, "View-Only Recipients")]
+    return [_ok(name, "the message trace can be read")]
+
+
+async def _reads(name: str, registration: Registration, invoker: Invoker) -> list[Finding]:
+    """What a sync asks for, and the directory."""
+    try:
+        await invoker.read("Get-OutboundConnector")
+        await invoker.read("Get-AcceptedDomain", {"ResultSize": 1})
+    except NotAllowed as error:
+        return [_lacking(name, registration, error, "View-Only Configuration (or Entra's Global Reader)")]
+    try:
+        nobody = f"EmailAddresses -eq 'smtp:{uuid4().hex}@invalid.invalid'"
+        await invoker.read("Get-Recipient", {"Filter": nobody, "ResultSize": 1})
+    except NotAllowed as error:
+        return [_lacking(name, registration, error, "View-Only Recipients (or Entra's Global Reader)")]
+    return [_ok(name, "the reader can read connectors, accepted domains and the directory")]
+
+
+async def _changes(name: str, registration: Registration, acting: Invoker) -> list[Finding]:
+    """Both cmdlets, with an identity that nothing has and nothing to set: at most they say that it isn't there."""
+    for cmdlet in ("Set-AcceptedDomain", "Set-OutboundConnector"):
+        try:
+            await acting.change(cmdlet, {"Identity": str(uuid4())})
+        except NotAllowed as error:
+            return [
+                _lacking(name, registration, error, "Remote and Accepted Domains (or Entra's Exchange Administrator)")
+            ]
+        except CmdletError:
+            continue
+    return [_ok(name, "the fixer can change connectors and accepted domains")]
+
+
+def _lacking(name: str, registration: Registration, error: NotAllowed, role: str) -> Finding:
+    """401: the application permission is missing; 403: a role for the cmdlet."""
+    if error.status == 401:
+        where = (
+            "APIs my organization uses → Office 365 Exchange Online → Application permissions → Exchange.ManageAsApp"
+        )
+        fix = _CONSENT.format(id=registration.client_id, where=where)
+        return _fault(name, f"the {registration.role} lacks Exchange.ManageAsApp or its admin consent", fix)
+    fix = (
+        f"give {registration.client_id} the role {role}, in Exchange Online PowerShell with New-ServicePrincipal, "
+        "New-RoleGroup and Add-RoleGroupMember as in README, Exchange Online; it takes up to an hour"
+    )
+    return _fault(name, f"the {registration.role} lacks an Exchange role ({error})", fix)
+
+
+def _clock(name: str, wire: Wire) -> list[Finding]:
+    if abs(wire.skew) < SKEW:
+        return []
+    seconds = round(abs(wire.skew).total_seconds())
+    side = "behind" if wire.skew > timedelta(0) else "ahead of"
+    return [_fault(name, f"this machine's clock is {seconds} s {side} Microsoft's", "set it: timedatectl set-ntp true")]
+
+
+def _ok(what: str, says: str) -> Finding:
+    return Finding(level="ok", what=what, says=says)
+
+
+def _note(what: str, says: str, fix: str = "") -> Finding:
+    return Finding(level="note", what=what, says=says, fix=fix)
+
+
+def _fault(what: str, says: str, fix: str) -> Finding:
+    return Finding(level="fault", what=what, says=says, fix=fix)
