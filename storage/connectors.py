@@ -7,9 +7,10 @@ Rows are never deleted: incidents and probes refer to them. One that its mail sy
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlite_utils import Database
@@ -36,6 +37,20 @@ _UPSERT = """
             excluded.alert_channel, excluded.probe_interval)
 """
 
+_DUE = """SELECT * FROM connectors WHERE enabled = 1 AND missing_since IS NULL AND next_probe_at <= ?
+    ORDER BY next_probe_at, id LIMIT ?"""
+_NEWCOMERS = """SELECT * FROM connectors WHERE enabled = 1 AND missing_since IS NULL AND next_probe_at <= ?
+    AND next_probe_at = changed_at"""
+_NEW_ONES_NEXT = """SELECT EXISTS (SELECT 1 FROM (
+    SELECT next_probe_at, changed_at FROM connectors WHERE enabled = 1 AND missing_since IS NULL AND next_probe_at <= ?
+    ORDER BY next_probe_at, id LIMIT ?) WHERE next_probe_at = changed_at)"""
+_UNDISTURBED = """SELECT c.* FROM json_each(?) AS wanted JOIN connectors AS c ON c.id = wanted.value
+    WHERE c.enabled = 1 AND c.missing_since IS NULL
+        AND NOT EXISTS (SELECT 1 FROM incidents AS i WHERE i.state <> 'resolved' AND ifnull(i.connector_id, 0) = c.id)
+        AND NOT EXISTS (SELECT 1 FROM queued_messages AS m WHERE m.connector_id = c.id AND m.status = 'queued'
+            AND (m.code IS NOT NULL OR m.reason IS NOT NULL))"""
+_SCHEDULE = "UPDATE connectors SET next_probe_at = ? WHERE id = ?"
+
 
 def sync(db: Database, backend: str, facts: Iterable[ConnectorFacts], now: datetime, *, complete: bool) -> SyncCounts:
     """Take over what a mail system lists. New and changed ones are probed at once; unchanged ones are not written.
@@ -57,7 +72,7 @@ def sync(db: Database, backend: str, facts: Iterable[ConnectorFacts], now: datet
 
 def get(db: Database, connector_id: int) -> Connector | None:
     """One connector, also one that is missing by now."""
-    return next(map(_connector, db.query("SELECT * FROM connectors WHERE id = ?", [connector_id])), None)
+    return next(iter(_read(db, "SELECT * FROM connectors WHERE id = ?", [connector_id])), None)
 
 
 def by_key(db: Database, backend: str, key: str) -> Connector | None:
@@ -87,31 +102,29 @@ def find(db: Database, text: str) -> list[Connector]:
 
 def claim_due(db: Database, now: datetime, limit: int, lease: timedelta) -> list[Connector]:
     """Take connectors whose probe is due, longest overdue first; nobody else gets them before the lease ends."""
-    rows = list(
-        db.query(
-            """SELECT * FROM connectors WHERE enabled = 1 AND missing_since IS NULL AND next_probe_at <= ?
-                ORDER BY next_probe_at, id LIMIT ?""",
-            [to_ms(now), limit],
-        )
-    )
-    for row in rows:
-        schedule(db, row["id"], now + lease)
-    return [replace(_connector(row), next_probe_at=now + lease) for row in rows]
+    due = _read(db, _DUE, [to_ms(now), limit])
+    db.conn.executemany(_SCHEDULE, [(to_ms(now + lease), c.id) for c in due])
+    return [replace(c, next_probe_at=now + lease) for c in due]
 
 
 def newcomers(db: Database, now: datetime) -> list[Connector]:
     """Connectors that are due because they were just listed or changed, and nothing was decided for them since."""
-    rows = db.query(
-        """SELECT * FROM connectors WHERE enabled = 1 AND missing_since IS NULL AND next_probe_at <= ?
-            AND next_probe_at = changed_at""",
-        [to_ms(now)],
-    )
-    return list(map(_connector, rows))
+    return _read(db, _NEWCOMERS, [to_ms(now)])
+
+
+def new_ones_next(db: Database, now: datetime, limit: int) -> bool:
+    """Would so many claims take any of the newcomers?"""
+    return bool(db.execute(_NEW_ONES_NEXT, [to_ms(now), limit]).fetchone()[0])
+
+
+def undisturbed(db: Database, connector_ids: Iterable[int]) -> dict[int, Connector]:
+    """Those of these that are watched and where nothing is open: no incident, and no mail that was deferred."""
+    return {c.id: c for c in _read(db, _UNDISTURBED, [json.dumps(list(connector_ids))])}
 
 
 def schedule(db: Database, connector_id: int, at: datetime) -> None:
     """Probe it next at this moment."""
-    db.execute("UPDATE connectors SET next_probe_at = ? WHERE id = ?", [to_ms(at), connector_id])
+    db.execute(_SCHEDULE, [to_ms(at), connector_id])
 
 
 def set_enabled(db: Database, connector_id: int, enabled: bool, now: datetime) -> None:
@@ -152,6 +165,19 @@ def _values(backend: str, facts: ConnectorFacts, now: datetime) -> tuple[Any, ..
     )
 
 
+def _read(db: Database, sql: str, values: Sequence[object]) -> list[Connector]:
+    """Without `query`, which wraps each question into two more statements: these are asked for every probe."""
+    cursor = db.execute(sql, values)
+    names = [column[0] for column in cursor.description]
+    return [_connector(dict(zip(names, row, strict=True))) for row in cursor]
+
+
+@lru_cache(maxsize=4096)
+def _texts(listed: str) -> tuple[str, ...]:
+    """A stored list; few connectors change between two looks at them."""
+    return tuple(json.loads(listed))
+
+
 def _connector(row: Mapping[str, Any]) -> Connector:
     return Connector(
         id=row["id"],
@@ -161,9 +187,9 @@ def _connector(row: Mapping[str, Any]) -> Connector:
         kind=ConnectorKind(row["kind"]),
         enabled=bool(row["enabled"]),
         use_mx=bool(row["use_mx"]),
-        smart_hosts=tuple(json.loads(row["smart_hosts"])),
+        smart_hosts=_texts(row["smart_hosts"]),
         port=row["port"],
-        recipient_domains=tuple(json.loads(row["recipient_domains"])),
+        recipient_domains=_texts(row["recipient_domains"]),
         tls_setting=TlsSetting(row["tls_setting"]),
         tls_domain=row["tls_domain"],
         partner_contact=row["partner_contact"],

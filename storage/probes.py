@@ -20,12 +20,15 @@ FAILURES_KEPT_LONGER = timedelta(days=60)
 """For so much longer than successes."""
 
 
+_INSERT = """INSERT INTO probes
+    (connector_id, at, ok, code, cause, status, stage, degraded, elapsed_ms, document, fingerprint)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
 def record(db: Database, probe: ProbeRecord) -> ProbeRecord:
     """Store one probe; returns it with its id."""
     cursor = db.execute(
-        """INSERT INTO probes
-            (connector_id, at, ok, code, cause, status, stage, degraded, elapsed_ms, document, fingerprint)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        _INSERT,
         [
             probe.connector_id,
             to_ms(probe.at),
@@ -37,7 +40,7 @@ def record(db: Database, probe: ProbeRecord) -> ProbeRecord:
             int(probe.degraded),
             probe.elapsed_ms,
             probe.document,
-            json.dumps(dict(probe.fingerprint)),
+            json.dumps(dict(probe.fingerprint), separators=(",", ":")),
         ],
     )
     return replace(probe, id=cursor.lastrowid)

@@ -40,7 +40,9 @@ def record_of(connector: Connector, result: ProbeResult, now: datetime) -> Probe
         stage=result.stage,
         degraded=result.degraded,
         elapsed_ms=round(result.elapsed_ms),
-        document=json.dumps(result.document() | {"connector": connector.name}, ensure_ascii=False),
+        document=json.dumps(
+            result.document() | {"connector": connector.name}, ensure_ascii=False, separators=(",", ":")
+        ),
         fingerprint={key: value for key, value in settings.items() if value} | result.fingerprint(),
     )
 

@@ -10,42 +10,31 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
 from bot.core.clock import Clock
-from bot.core.events import EventKind
 from bot.core.policy import Policy
 from bot.core.probe_result import ProbeResult
-from bot.core.probe_schedule import interval, place, record_of, spread
+from bot.core.probe_schedule import interval, place, spread
 from bot.probes.runner import request_for
-from bot.services.monitor import probes_say_nothing, tell_blind
+from bot.services.recording import Finished, Recorder
 from bot.services.steadiness import Steadiness
-from bot.services.timeline import record_event
-from bot.services.triage import triage_connector
 from bot.services.vantage import Probes, Vantage
-from storage import connectors, incidents, probes
+from storage import connectors, incidents
 from storage.connection import Store
-from storage.records import Connector, Incident, ProbeRecord
+from storage.records import Connector, ProbeRecord
 
 LOG = logging.getLogger(__name__)
 
 LEASE_MARGIN = timedelta(seconds=30)
-PROBED_SETTINGS = ("use_mx", "smart_hosts", "port", "recipient_domains", "tls_setting", "tls_domain")
-"""What a probe depends on."""
 CLAIM_AGAIN = 0.5
 """Seconds after which a tick that still waits for probes looks for connectors that have become due."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
-    """What belongs to a probe besides its result: who asked for it, and what tells us that we are blind."""
-
-    askers: Sequence[str]
-    seen: str | None
-    dark: Sequence[int]
+GATHER = 0.005
+"""Seconds for which a claim waits for more room."""
+BACKLOG = 2
+"""So many times as many probes as may be dialling are under way at most, those included that wait to be written."""
 
 
 class Probing:
@@ -70,12 +59,14 @@ class Probing:
         self._policy = policy
         self._clock = clock
         self._default_port = default_port
-        self._default_channel = default_channel
         self._concurrency = concurrency
         self._timeout = timeout
+        self._dialling = 0
+        self._room = asyncio.Event()
         self._running: dict[int, asyncio.Task[ProbeRecord]] = {}
         self._askers: dict[int, list[str]] = {}
         self._steadiness = Steadiness(clock, monotonic)
+        self._recorder = Recorder(store, policy, default_channel=default_channel, steady=self._steadiness.look)
         self._vantage = Vantage(store, prober, policy, egress=egress)
 
     async def recover(self) -> None:
@@ -105,13 +96,27 @@ class Probing:
         """Probe everything that is due, as many at once as allowed, until nothing is due any more."""
         mine: set[asyncio.Task[ProbeRecord]] = set()
         while True:
-            free = self._concurrency - len(self._running)
-            mine |= {self._start(connector.id) for connector in await self._claim(free)}
+            self._room.clear()
+            mine |= {self._start(connector.id, connector) for connector in await self._claim(self._free())}
             await self._vantage.end_blindness(self._clock())
+            mine = {task for task in mine if not task.done()}
             if not mine:
                 break
-            done, mine = await asyncio.wait(mine, timeout=CLAIM_AGAIN, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.gather(*done, return_exceptions=True)
+            await self._wait_for_room()
+
+    def _free(self) -> int:
+        """How many may begin: what only waits to be written holds no connection, but there is an end to that, too."""
+        return min(self._concurrency - self._dialling, BACKLOG * self._concurrency - len(self._running))
+
+    async def _wait_for_room(self) -> None:
+        """Wait until a probe has ended, and for a moment for others that do: claiming one by one costs too much."""
+        try:
+            async with asyncio.timeout(CLAIM_AGAIN):
+                await self._room.wait()
+        except TimeoutError:
+            return
+        if self._dialling:
+            await asyncio.sleep(GATHER)
 
     async def close(self) -> None:
         """Give up the probes that still run; their connectors are due again when their leases end."""
@@ -119,6 +124,7 @@ class Probing:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await self._recorder.close()
 
     async def _claim(self, limit: int) -> list[Connector]:
         if limit <= 0:
@@ -126,85 +132,56 @@ class Probing:
         now, lease = self._clock(), timedelta(seconds=self._timeout) + LEASE_MARGIN
         return await self._store.write(lambda db: _claim(db, self._policy, now, limit, lease))
 
-    def _start(self, connector_id: int) -> asyncio.Task[ProbeRecord]:
+    def _start(self, connector_id: int, connector: Connector | None = None) -> asyncio.Task[ProbeRecord]:
         task = self._running.get(connector_id)
         if task is None:
-            task = asyncio.create_task(self._probe(connector_id), name=f"probe-{connector_id}")
+            task = asyncio.create_task(self._probe(connector_id, connector), name=f"probe-{connector_id}")
             self._running[connector_id] = task
             task.add_done_callback(lambda done: self._ended(connector_id, done))
         return task
 
     def _ended(self, connector_id: int, task: asyncio.Task[ProbeRecord]) -> None:
         self._running.pop(connector_id, None)
+        self._room.set()
         self._askers.pop(connector_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             LOG.error("the probe of connector %d broke off", connector_id, exc_info=error)
 
-    async def _probe(self, connector_id: int) -> ProbeRecord:
-        """1. Probe. 2. Are we blind? 3. Record, triage and schedule in one transaction.
+    async def _probe(self, connector_id: int, connector: Connector | None) -> ProbeRecord:
+        """1. Probe. 2. Are we blind? 3. Record, triage and schedule in one transaction (bot/services/recording.py).
 
         If anything of ours breaks, the connector is tried again after the failing interval, and the error is raised.
         """
-        connector = await self._store.read(lambda db: connectors.get(db, connector_id))
         if connector is None:
-            raise LookupError(f"there is no connector {connector_id}")
+            connector = await self._store.read(lambda db: connectors.get(db, connector_id))
+            if connector is None:
+                raise LookupError(f"there is no connector {connector_id}")
         try:
-            result = await self._prober.probe(request_for(connector, self._default_port, self._timeout))
+            result = await self._dial(connector)
             now = self._clock()
             seen = await self._vantage.note(connector, result, now)
-            around = Around(
-                askers=tuple(dict.fromkeys(self._askers.pop(connector_id, ()))), seen=seen, dark=self._vantage.dark()
-            )
-            return await self._store.write(lambda db: self._record(db, connector, result, now, around))
+            askers = tuple(dict.fromkeys(self._askers.pop(connector_id, ())))
+            dark = self._vantage.dark() if seen is not None else ()
+            finished = Finished(connector=connector, result=result, at=now, askers=askers, seen=seen, dark=dark)
+            return await self._recorder.record(finished, more=lambda: len(self._running))
         except Exception:
             later = self._clock() + self._policy.probe_interval_failing
             await self._store.write(lambda db: connectors.schedule(db, connector_id, later))
             raise
 
-    def _record(
-        self, db: Database, connector: Connector, result: ProbeResult, now: datetime, around: Around
-    ) -> ProbeRecord:
-        record = probes.record(db, record_of(connector, result, now))
-        for actor in () if result.nothing_probed else around.askers:
-            for incident in incidents.open_at(db, connector.id):
-                _tell_reprobed(db, incident, record, actor)
-        if around.seen is not None:
-            tell_blind(db, now, self._default_channel, seen=around.seen, connector_ids=around.dark)
-        if _was_changed(connector, connectors.get(db, connector.id)):
-            return record  # it says nothing of the new settings, which are due at once
-        triage_connector(
-            db,
-            connector.id,
-            self._policy,
-            now,
-            default_channel=self._default_channel,
-            blind=probes_say_nothing(db, self._policy, now),
-            steady=self._steadiness.look(),
-        )
-        wait = interval(connector, self._policy, failing_for=_failing_for(db, record))
-        connectors.schedule(db, connector.id, now + wait)
-        return record
-
-
-def _was_changed(probed: Connector, present: Connector | None) -> bool:
-    """Does mail go elsewhere by now, or otherwise, than it did when the probe began?"""
-    return present is not None and any(getattr(probed, name) != getattr(present, name) for name in PROBED_SETTINGS)
-
-
-def _tell_reprobed(db: Database, incident: Incident, record: ProbeRecord, actor: str) -> None:
-    data = {
-        "ok": record.ok,
-        "code": record.code,
-        "status": record.status,
-        "stage": record.stage,
-        "elapsed_ms": record.elapsed_ms,
-    }
-    record_event(db, incident.id, EventKind.REPROBED, now=record.at, actor=actor, data=data)
+    async def _dial(self, connector: Connector) -> ProbeResult:
+        self._dialling += 1
+        try:
+            return await self._prober.probe(request_for(connector, self._default_port, self._timeout))
+        finally:
+            self._dialling -= 1
+            self._room.set()
 
 
 def _claim(db: Database, policy: Policy, now: datetime, limit: int, lease: timedelta) -> list[Connector]:
     """Take what is due. A crowd that was only just listed is spread first."""
-    _spread(db, connectors.newcomers(db, now), policy, now)
+    if connectors.new_ones_next(db, now, limit):
+        _spread(db, connectors.newcomers(db, now), policy, now)
     return connectors.claim_due(db, now, limit, lease)
 
 
@@ -224,9 +201,3 @@ def _mend_due_times(db: Database, policy: Policy, now: datetime) -> None:
 def _spread(db: Database, due: Sequence[Connector], policy: Policy, now: datetime) -> None:
     for connector_id, at in spread(due, policy, now).items():
         connectors.schedule(db, connector_id, at)
-
-
-def _failing_for(db: Database, record: ProbeRecord) -> timedelta | None:
-    """How long the trouble lasts, as far as an open outage knows; None: all is well."""
-    begun = [i.first_failure_at for i in incidents.open_at(db, record.connector_id) if not i.is_warning]
-    return record.at - min(begun, default=record.at) if begun or not record.ok else None

@@ -174,6 +174,7 @@ def test_no_write_is_forgotten_here() -> None:
         *("connectors.get", "connectors.by_key", "connectors.every", "connectors.find", "connectors.newcomers"),
         *("domains.get", "recipients.known", "recipients.complete", "messages.summary", "messages.summaries"),
         *("messages.waiting", "messages.get_refs", "messages.passed_since", "connectors.undisturbed"),
+        "connectors.new_ones_next",
         *("messages.samples", "probes.recent", "probes.last_good", "probes.latest", "syncs.latest"),
         *(
             "syncs.last_success",
