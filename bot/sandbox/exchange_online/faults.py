@@ -29,7 +29,7 @@ class Kind(StrEnum):
 class TenantFault(StrEnum):
     """One nasty part; the comment says what it does and where."""
 
-    # Everywhere
+    # Everywhere; the sign-in only when `on` names it
     SLOW = "slow"  # the answer comes `slowness` seconds later
     RESET = "reset"  # the connection ends without an answer: nothing happened
     HUGE = "huge"  # a body of `huge_size` bytes that doesn't end well
@@ -60,6 +60,10 @@ class TenantFault(StrEnum):
     DUPLICATE_ROWS = "duplicate_rows"  # a later page begins with rows of the one before
     MOVED_ROW = "moved_row"  # the last row of a page comes at the end of the next one
     UNKNOWN_STATUS = "unknown_status"  # the first row's status has a value that nobody knows yet
+
+
+_SIGNING_IN = (Kind.OPENID, Kind.SIGN_IN)
+_EVERYWHERE = frozenset(list(TenantFault)[: list(TenantFault).index(TenantFault.CREDENTIAL_EXPIRED)])
 
 
 @dataclass(slots=True)
@@ -102,6 +106,8 @@ class TenantFaults:
         """Does it happen to this request? Counts it off."""
         found = self._set.get(fault)
         if found is None or found.on not in (None, kind):
+            return False
+        if found.on is None and kind in _SIGNING_IN and fault in _EVERYWHERE:
             return False
         if found.skip > 0:
             found.skip -= 1

@@ -20,7 +20,7 @@ from bot.sandbox.exchange_online.cmdlets import Answer, Cmdlet
 from bot.sandbox.exchange_online.faults import Kind, TenantFault, TenantFaults
 from bot.sandbox.exchange_online.parameters import CmdletError, check_names, wrong
 from bot.sandbox.exchange_online.sign_in import EXCHANGE, BadToken, SignIn
-from bot.sandbox.exchange_online.trace_cmdlets import Throttled
+from bot.sandbox.exchange_online.trace_cmdlets import DETAIL, LIST, Throttled
 from bot.sandbox.exchange_online.wire import (
     CONCURRENCY,
     Json,
@@ -38,6 +38,8 @@ from bot.sandbox.mail_system.model import BadRequest
 LINK_LASTS = timedelta(minutes=30)
 EXPIRED = "Expired or Invalid pagination request. Default Expiry time is 00:30:00"
 PAGE = 1000
+WHOLE = (LIST, DETAIL)
+"""Cmdlets whose answers never continue behind a link."""
 _PAGE_SIZE = re.compile(r"odata\.maxpagesize\s*=\s*(\d{1,6})")
 _ODATA = "Microsoft.Exchange.Admin.OData.Core.ODataServiceException"
 
@@ -93,7 +95,7 @@ class Invoke:
     def _kind(self, request: web.Request, name: str, only: str | None) -> str:
         if "$skiptoken" in request.query:
             return Kind.CMDLET_PAGE
-        return Kind.DOMAINS_V2 if only else name
+        return Kind.DOMAINS_V2 if only else name[:80]
 
     async def _answered(self, request: web.Request, name: str, answer: Answer, now: datetime) -> web.StreamResponse:
         if name.startswith("Set-"):
@@ -103,10 +105,8 @@ class Invoke:
             if not answer.warnings:
                 return web.Response()
         rows = [_typed(row, _selection(request)) for row in answer.rows]
-        size = _PAGE_SIZE.search(request.headers.get("Prefer", ""))
-        kept = Kept(
-            rows, int(size[1]) if size and int(size[1]) else PAGE, now, request.headers.get("X-AnchorMailbox", "")
-        )
+        size = len(rows) if name in WHOLE else _page_size(request)
+        kept = Kept(rows, size, now, request.headers.get("X-AnchorMailbox", ""))
         return self._page(request, kept, "", 0, answer.warnings)
 
     # Pages
@@ -224,6 +224,12 @@ def _input(body: bytes) -> tuple[str, Mapping[str, Any]]:
             _ODATA, "The request body is not valid: CmdletInput with CmdletName and Parameters is needed."
         )
     return name, parameters
+
+
+def _page_size(request: web.Request) -> int:
+    """What the client prefers, within what there is."""
+    found = _PAGE_SIZE.search(request.headers.get("Prefer", ""))
+    return min(int(found[1]), PAGE) or PAGE if found else PAGE
 
 
 def _selection(request: web.Request) -> frozenset[str] | None:
