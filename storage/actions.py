@@ -25,15 +25,32 @@ _CLAIM = """UPDATE actions SET state = 'claimed', claimed_by = ?1, claimed_at = 
         AND NOT EXISTS (SELECT 1 FROM actions AS other WHERE other.connector_id = actions.connector_id
             AND other.state IN ('claimed', 'executing', 'unknown'))
     RETURNING *"""
+_REQUEST = """UPDATE actions SET state = 'confirming', requested_by = ?1, requested_at = ?2, chosen = ?3,
+        expires_at = ?4
+    WHERE id = ?5 AND state = 'offered' AND expires_at > ?2
+        AND NOT EXISTS (SELECT 1 FROM actions AS other WHERE other.connector_id = actions.connector_id
+            AND (other.state IN ('claimed', 'executing', 'unknown')
+                OR (other.state = 'confirming' AND other.expires_at > ?2)))
+    RETURNING *"""
+_APPROVE = """UPDATE actions SET state = 'claimed', claimed_by = ?1, claimed_at = ?2
+    WHERE id = ?3 AND state = 'confirming' AND expires_at > ?2 AND requested_by <> ?1
+        AND NOT EXISTS (SELECT 1 FROM actions AS other WHERE other.connector_id = actions.connector_id
+            AND other.state IN ('claimed', 'executing', 'unknown'))
+    RETURNING *"""
 _CHANGE = """UPDATE actions SET state = ?1, verify_at = coalesce(?2, verify_at),
         verify_attempts = coalesce(?3, verify_attempts), finished_at = coalesce(?4, finished_at),
-        result = coalesce(?5, result), undone_by = coalesce(?6, undone_by)
+        result = coalesce(?5, result), undone_by = coalesce(?6, undone_by), look_at = coalesce(?9, look_at)
     WHERE id = ?7 AND state IN (SELECT value FROM json_each(?8))
         AND (?1 NOT IN ('claimed', 'executing', 'unknown') OR NOT EXISTS (SELECT 1 FROM actions AS other
             WHERE other.connector_id = actions.connector_id AND other.id <> actions.id
             AND other.state IN ('claimed', 'executing', 'unknown')))
     RETURNING *"""
 _DUE = "SELECT * FROM actions WHERE state = 'verifying' AND verify_at <= ? ORDER BY verify_at, id LIMIT ?"
+_TO_LOOK_AT = """SELECT * FROM actions WHERE state = 'verifying' AND look_at <= ?1 AND verify_at > ?1
+    ORDER BY look_at, id LIMIT ?2"""
+_REQUESTS = "SELECT * FROM actions WHERE state = 'confirming' AND connector_id = ? ORDER BY requested_at DESC LIMIT 1"
+_LAPSED = "SELECT * FROM actions WHERE state = 'confirming' AND expires_at <= ? ORDER BY expires_at, id LIMIT 50"
+_BEGUN = "SELECT count(*) FROM actions WHERE claimed_at >= ?"
 _RUNNING = "SELECT * FROM actions WHERE state IN ('claimed', 'executing', 'unknown') ORDER BY claimed_at, id"
 _RUNNING_AT = "SELECT * FROM actions WHERE connector_id = ? AND state IN ('claimed', 'executing', 'unknown')"
 _LATEST = """SELECT * FROM actions WHERE incident_id = ?
@@ -61,10 +78,25 @@ def get(db: Database, action_id: str) -> Action | None:
 
 def claim(db: Database, action_id: str, actor: str, chosen: Collection[StepKind], now: datetime) -> Action | None:
     """Take the offer, with its chosen steps planned in their order; None: it is gone, over, or another one runs."""
-    claimed = _first(db, _CLAIM, actor, to_ms(now), json.dumps(list(chosen)), action_id)
+    return _planned(db, _first(db, _CLAIM, actor, to_ms(now), json.dumps(list(chosen)), action_id))
+
+
+def request(
+    db: Database, action_id: str, actor: str, chosen: Collection[StepKind], *, expires_at: datetime, now: datetime
+) -> Action | None:
+    """Let the offer wait for a second person; None: it is gone, over, or another one runs or waits there."""
+    return _first(db, _REQUEST, actor, to_ms(now), json.dumps(list(chosen)), to_ms(expires_at), action_id)
+
+
+def approve(db: Database, action_id: str, actor: str, now: datetime) -> Action | None:
+    """Take what somebody else asked for, with its steps planned; None: it can't be taken (any more) by this person."""
+    return _planned(db, _first(db, _APPROVE, actor, to_ms(now), action_id))
+
+
+def _planned(db: Database, claimed: Action | None) -> Action | None:
     if claimed is not None:
-        for position, kind in enumerate(chosen):
-            db.execute(_PLAN_STEP, (action_id, position, kind))
+        for position, kind in enumerate(claimed.chosen):
+            db.execute(_PLAN_STEP, (claimed.id, position, kind))
     return claimed
 
 
@@ -79,10 +111,12 @@ def set_state(
     finished_at: datetime | None = None,
     result: str | None = None,
     undone_by: str | None = None,
+    look_at: datetime | None = None,
 ) -> Action | None:
     """Go on to `new` if it is in one of the expected states; None if it isn't. What isn't given stays as it is."""
     moments = (optional_ms(verify_at), verify_attempts, optional_ms(finished_at))
-    return _first(db, _CHANGE, new, *moments, result, undone_by, action_id, json.dumps(list(expected)))
+    where = (action_id, json.dumps(list(expected)))
+    return _first(db, _CHANGE, new, *moments, result, undone_by, *where, optional_ms(look_at))
 
 
 def steps(db: Database, action_id: str) -> list[ActionStep]:
@@ -112,6 +146,26 @@ def put_result(
 def due_to_verify(db: Database, now: datetime, limit: int = 50) -> list[Action]:
     """Actions whose verification is due, longest overdue first."""
     return [_action(row) for row in db.query(_DUE, [to_ms(now), limit])]
+
+
+def due_to_look_at(db: Database, now: datetime, limit: int = 50) -> list[Action]:
+    """Actions whose effect is to be looked at before their verification is due."""
+    return [_action(row) for row in db.query(_TO_LOOK_AT, [to_ms(now), limit])]
+
+
+def requested_at_connector(db: Database, connector_id: int) -> Action | None:
+    """What waits for a second person at a connector; it may have lapsed."""
+    return _first(db, _REQUESTS, connector_id)
+
+
+def lapsed(db: Database, now: datetime) -> list[Action]:
+    """What waited for a second person until its time was over."""
+    return [_action(row) for row in db.query(_LAPSED, [to_ms(now)])]
+
+
+def begun_since(db: Database, moment: datetime) -> int:
+    """How many fixes were claimed since then."""
+    return int(db.execute(_BEGUN, [to_ms(moment)]).fetchone()[0])
 
 
 def verify_by(db: Database, latest: datetime) -> int:
@@ -165,6 +219,9 @@ def _action(row: Mapping[str, Any]) -> Action:
         finished_at=optional_moment(row["finished_at"]),
         result=row["result"],
         undone_by=row["undone_by"],
+        requested_by=row["requested_by"],
+        requested_at=optional_moment(row["requested_at"]),
+        look_at=optional_moment(row["look_at"]),
     )
 
 

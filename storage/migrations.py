@@ -248,3 +248,37 @@ def audit_chain(db: Database) -> None:
 
 _AUDIT_IS_APPEND_ONLY = """CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit
     BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"""
+
+
+@migrations()
+def fix_approvals(db: Database) -> None:
+    """A fix may wait for a second person, retry a queue, and be looked at before its verification is due."""
+    for statement in _FIX_APPROVALS:
+        db.execute(statement)
+
+
+_FIX_APPROVALS = (
+    "ALTER TABLE actions ADD COLUMN requested_by TEXT",
+    "ALTER TABLE actions ADD COLUMN requested_at INTEGER",
+    "ALTER TABLE actions ADD COLUMN look_at INTEGER",
+    "CREATE INDEX actions_to_look_at ON actions (look_at) WHERE state = 'verifying'",
+    "CREATE INDEX actions_begun ON actions (claimed_at) WHERE claimed_at IS NOT NULL",
+    "CREATE INDEX actions_requested ON actions (expires_at) WHERE state = 'confirming'",
+    """CREATE TABLE action_steps_with_retry (
+        action_id TEXT NOT NULL REFERENCES actions (id),
+        position INTEGER NOT NULL,
+        kind TEXT NOT NULL
+            CHECK (kind IN ('reject_invalid', 'domain_authoritative', 'disable_connector', 'retry_queue')),
+        state TEXT NOT NULL CHECK (state IN ('planned', 'intended', 'done', 'failed', 'skipped', 'undone')),
+        intended_at INTEGER,
+        finished_at INTEGER,
+        before TEXT,
+        after TEXT,
+        detail TEXT,
+        PRIMARY KEY (action_id, position)
+    ) STRICT, WITHOUT ROWID""",
+    """INSERT INTO action_steps_with_retry
+        SELECT action_id, position, kind, state, intended_at, finished_at, before, after, detail FROM action_steps""",
+    "DROP TABLE action_steps",
+    "ALTER TABLE action_steps_with_retry RENAME TO action_steps",
+)

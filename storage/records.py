@@ -19,6 +19,17 @@ DEFAULT_EXPIRY = timedelta(hours=24)
 """How long a mail system retries before it bounces, unless it says otherwise (as Exchange Online does)."""
 
 
+class Caution(StrEnum):
+    """What about a connector makes switching it off dangerous (Exchange Online)."""
+
+    RULE_SCOPED = "rule_scoped"
+    """Mail flow rules send mail to it, whatever its recipient domains say."""
+    ROUTES_ALL_MAIL = "routes_all_mail"
+    """All outbound mail goes through it (RouteAllMessagesViaOnPremises)."""
+    ALL_ACCEPTED_DOMAINS = "all_accepted_domains"
+    TEST_MODE = "test_mode"
+
+
 class ConnectorKind(StrEnum):
     """Whose server stands behind a connector: decides whether the advice is "your server" or "the partner"."""
 
@@ -109,6 +120,7 @@ class StepKind(StrEnum):
     REJECT_INVALID = "reject_invalid"
     DOMAIN_AUTHORITATIVE = "domain_authoritative"
     DISABLE_CONNECTOR = "disable_connector"
+    RETRY_QUEUE = "retry_queue"
 
 
 class StepState(StrEnum):
@@ -124,7 +136,10 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectorFacts:
-    """A connector as its mail system describes it. `key` is stable (Exchange: the Guid); names change."""
+    """A connector as its mail system describes it. `key` is stable (Exchange: the Guid); names change.
+
+    `cautions` are read when somebody wants to act, and not stored.
+    """
 
     backend: str
     key: str
@@ -140,6 +155,7 @@ class ConnectorFacts:
     partner_contact: str | None = None
     alert_channel: str | None = None
     probe_interval: timedelta | None = None
+    cautions: frozenset[Caution] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,7 +356,9 @@ class OutboxItem:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """One Fix now offer and what became of it. `id` is opaque: all that a button or modal carries. `plan`: the JSON of
-    bot.core.fix_plan.Plan as it was offered; `chosen`: the steps that the person picked.
+    bot.core.fix_plan.Plan as it was offered; `chosen`: the steps that the person picked. `requested_by`: who confirmed it
+    and waits for a second person's yes, who is `claimed_by` then. `look_at`: when its effect is looked at before the
+    verification is due.
     """
 
     id: str
@@ -359,6 +377,9 @@ class Action:
     finished_at: datetime | None = None
     result: str | None = None
     undone_by: str | None = None
+    requested_by: str | None = None
+    requested_at: datetime | None = None
+    look_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from bot.backends.ports import (
     Snapshot,
     Unreachable,
 )
-from bot.core.capabilities import Capability
+from bot.core.capabilities import Capability, Family
 from bot.core.finding import Finding
 from knowledge.diagnose import diagnose
 from storage.records import (
@@ -57,6 +57,11 @@ class LabBackend:
     def name(self) -> str:
         """The instance's name in MFI_BACKENDS."""
         return self._name
+
+    @property
+    def family(self) -> Family:
+        """It behaves like Exchange Online, only quicker."""
+        return Family.EXCHANGE_ONLINE
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from bot.core.capabilities import Capability
+from bot.core.capabilities import Capability, Family
 from bot.core.finding import Finding
 from storage.records import ConnectorFacts, DomainFacts, DomainType, MessageFacts, MessageStatus
 
@@ -62,10 +62,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientAnswer:
-    """What the directory says of some addresses (lower case). An address in neither set is unknown, never invalid."""
+    """What the directory says of some addresses (lower case). An address in neither set is unknown, never invalid.
+
+    `true_at`: of when that is, where the directory is a list that somebody made (None: of now).
+    """
 
     valid: frozenset[str] = field(default_factory=frozenset)
     invalid: frozenset[str] = field(default_factory=frozenset)
+    true_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,11 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """The instance's name in MFI_BACKENDS; also the `backend` of everything it reports."""
+        ...
+
+    @property
+    def family(self) -> Family:
+        """Which kind of mail system it is: decides how a person does by hand what the bot can't."""
         ...
 
     @property

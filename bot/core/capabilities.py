@@ -24,3 +24,11 @@ class Capability(StrEnum):
     """Try a connector's waiting mail again now."""
     SET_DOMAIN_TYPE = "set_domain_type"
     SET_CONNECTOR_ENABLED = "set_connector_enabled"
+
+
+class Family(StrEnum):
+    """Which kind of mail system it is, for what people do there by hand."""
+
+    EXCHANGE_ONLINE = "exchange_online"
+    EXCHANGE_SERVER = "exchange_server"
+    POSTFIX = "postfix"

@@ -22,7 +22,10 @@ class EventKind(StrEnum):
     FLAPPING = "flapping"  # times
     ACKNOWLEDGED = "acknowledged"
     REPROBED = "reprobed"  # ok, code, status, stage, elapsed_ms
-    FIX_CLAIMED = "fix_claimed"  # action_id, steps: [titles], dry_run
+    FIX_REQUESTED = "fix_requested"  # action_id, steps: [lines], expires_at: it waits for a second person
+    FIX_DECLINED = "fix_declined"  # action_id, requested_by
+    FIX_LAPSED = "fix_lapsed"  # action_id, requested_by: nobody approved it in time
+    FIX_CLAIMED = "fix_claimed"  # action_id, steps: [titles], dry_run, requested_by
     FIX_STEP = "fix_step"  # step, state, detail
     FIX_FINISHED = "fix_finished"  # action_id, verify_at
     FIX_FAILED = "fix_failed"  # action_id, detail
@@ -41,6 +44,9 @@ TELL: dict[EventKind, OutboxKind | None] = {
     EventKind.FLAPPING: OutboxKind.REPLY,
     EventKind.ACKNOWLEDGED: OutboxKind.REPLY,
     EventKind.REPROBED: OutboxKind.REPLY,
+    EventKind.FIX_REQUESTED: OutboxKind.BROADCAST,
+    EventKind.FIX_DECLINED: OutboxKind.REPLY,
+    EventKind.FIX_LAPSED: OutboxKind.REPLY,
     EventKind.FIX_CLAIMED: OutboxKind.REPLY,
     EventKind.FIX_STEP: OutboxKind.REPLY,
     EventKind.FIX_FINISHED: OutboxKind.REPLY,

@@ -10,14 +10,25 @@ from storage.records import DomainFacts, MessageFacts, MessageStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """Partial: the directory gave no answer for some of ours. `unseen`: so many more wait that nobody looked at."""
+    """`invalid`: what may be rejected. `unknown`: all that is neither valid nor invalid. Among these: `unanswered`: of
+    ours, but the directory said nothing; `elsewhere`: not in the directory, yet they got mail before. `shared`:
+    messages to an invalid recipient that would be lost for others if they were rejected as a whole.
+    `unseen`: so many more wait that nobody looked at.
+    """
 
     every: tuple[MessageFacts, ...]
     valid: tuple[MessageFacts, ...]
     invalid: tuple[MessageFacts, ...]
     unknown: tuple[MessageFacts, ...]
-    partial: bool
+    unanswered: tuple[MessageFacts, ...]
+    elsewhere: tuple[MessageFacts, ...]
+    shared: tuple[MessageFacts, ...]
     unseen: int
+
+    @property
+    def partial(self) -> bool:
+        """Did the directory give no answer for some of ours?"""
+        return bool(self.unanswered)
 
     @property
     def total(self) -> int:
@@ -31,19 +42,30 @@ def sort_mail(
     *,
     valid: frozenset[str],
     invalid: frozenset[str],
-    unseen: int,
+    delivered_before: frozenset[str] = frozenset(),
+    mixed: frozenset[str] = frozenset(),
+    whole_messages: bool = False,
+    unseen: int = 0,
 ) -> Mail:
-    """Invalid: only what the directory says it doesn't have, in a domain of ours. Partial: ours, but no answer."""
+    """Invalid: only what the directory says it doesn't have, in a domain of ours, and what never got mail before.
+
+    whole_messages: a message can only be rejected for all its recipients at once, so only where all are invalid;
+    `mixed`: keys of messages of which another recipient waits at another connector.
+    """
     every = tuple(m for m in waiting if m.status is MessageStatus.QUEUED)
     addresses = {m.recipient.lower() for m in every}
     ours = {address for address in addresses if _is_ours(address, domains)}
-    valid, invalid = valid & addresses, (invalid & ours) - valid
+    valid, absent = valid & addresses, (invalid & ours) - valid
+    bad = absent - delivered_before
+    kept = mixed | {m.key for m in every if m.recipient.lower() not in bad} if whole_messages else frozenset()
     return Mail(
         every=every,
         valid=tuple(m for m in every if m.recipient.lower() in valid),
-        invalid=tuple(m for m in every if m.recipient.lower() in invalid),
-        unknown=tuple(m for m in every if m.recipient.lower() not in valid | invalid),
-        partial=bool(ours - valid - invalid),
+        invalid=tuple(m for m in every if m.recipient.lower() in bad and m.key not in kept),
+        unknown=tuple(m for m in every if m.recipient.lower() not in valid | bad),
+        unanswered=tuple(m for m in every if m.recipient.lower() in ours - valid - absent),
+        elsewhere=tuple(m for m in every if m.recipient.lower() in absent & delivered_before),
+        shared=tuple(m for m in every if m.recipient.lower() in bad and m.key in kept),
         unseen=unseen,
     )
 
@@ -63,16 +85,22 @@ def mail_notes(mail: Mail) -> tuple[str, ...]:
     notes: list[str] = []
     if mail.unseen:
         notes.append(
-            f"{mail.total} messages wait, and only the {len(mail.every)} oldest were looked at one by one. Who the "
-            f"other {mail.unseen} are for isn't known, so no domain is changed: look again when fewer wait."
+            f"{mail.total} messages wait, and only the {len(mail.every)} oldest were looked at one by one: who the "
+            f"other {mail.unseen} are for isn't known."
         )
-    if mail.partial:
+    if mail.elsewhere:
         notes.append(
-            f"The directory didn't answer for {recipients_of(mail.unknown)}. On a partial answer nothing is rejected "
-            "and no domain is changed: check the directory first."
+            f"{messages_of(mail.elsewhere)} for {recipients_of(mail.elsewhere)} that the directory lacks, but that got "
+            "mail through this connector before: left alone."
         )
-    elif mail.unknown:
-        notes.append(f"{messages_of(mail.unknown)} for {recipients_of(mail.unknown)} outside our domains: left alone.")
+    if mail.shared:
+        notes.append(
+            f"{messages_of(mail.shared)} to invalid recipients also have others, and this mail system can only reject "
+            "whole messages: left alone."
+        )
+    rest = [m for m in mail.unknown if m not in mail.unanswered and m not in mail.elsewhere]
+    if rest:
+        notes.append(f"{messages_of(rest)} for {recipients_of(rest)} outside our domains: left alone.")
     return tuple(notes)
 
 

@@ -42,6 +42,20 @@ class PlanStep:
     domains: tuple[str, ...] = ()
     senders: tuple[SenderCount, ...] = ()
     more_senders: int = 0
+    proof: str = ""
+    """How it will be verified."""
+    needs: tuple[StepKind, ...] = ()
+    """Steps without which this one must not run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedStep:
+    """A step that was considered and isn't offered: why, and what to do about that."""
+
+    kind: StepKind
+    title: str
+    why: str
+    way_out: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +64,7 @@ class Plan:
 
     `waiting`: all that waits; `unseen`: how many of these were only counted, because there are too many.
     `by_hand`: how a person does what the bot can't or may not do. `notes`: what is deliberately left alone.
+    `refused`: steps that something speaks against.
     """
 
     incident_id: int
@@ -67,6 +82,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     watched: tuple[tuple[str, str], ...] = ()
     unseen: int = 0
+    refused: tuple[RefusedStep, ...] = ()
 
     @property
     def invalid_waiting(self) -> int:
@@ -92,6 +108,12 @@ class Plan:
         offered = tuple(step.kind for step in self.steps)
         return tuple(kind for kind in offered if kind in wanted) if wanted and wanted <= set(offered) else None
 
+    def lacking(self, kinds: Iterable[StepKind]) -> PlanStep | None:
+        """A step that a chosen one needs, and that isn't chosen."""
+        wanted = set(kinds)
+        needed = {need for step in self.steps if step.kind in wanted for need in step.needs}
+        return next((step for step in self.steps if step.kind in needed - wanted), None)
+
     def to_json(self) -> str:
         """As it is stored with its action."""
         return json.dumps(_plain(self), ensure_ascii=False)
@@ -103,6 +125,9 @@ class Plan:
         found["steps"] = tuple(_step(row) for row in found["steps"])
         found["watched"] = tuple((name, value) for name, value in found["watched"])
         found["by_hand"], found["notes"] = tuple(found["by_hand"]), tuple(found["notes"])
+        found["refused"] = tuple(
+            RefusedStep(**{**row, "kind": StepKind(row["kind"])}) for row in found.get("refused", ())
+        )
         return cls(**found)
 
 
@@ -174,7 +199,8 @@ def domain_facts(domains: Iterable[DomainFacts], names: Collection[str]) -> tupl
 
 def _plain(plan: Plan) -> dict[str, Any]:
     shallow = {name: getattr(plan, name) for name in Plan.__slots__}
-    return {**shallow, "steps": [_plain_step(step) for step in plan.steps]}
+    refused = [{name: getattr(one, name) for name in RefusedStep.__slots__} for one in plan.refused]
+    return {**shallow, "steps": [_plain_step(step) for step in plan.steps], "refused": refused}
 
 
 def _plain_step(step: PlanStep) -> dict[str, Any]:
@@ -185,5 +211,6 @@ def _plain_step(step: PlanStep) -> dict[str, Any]:
 def _step(row: dict[str, Any]) -> PlanStep:
     row["kind"], row["domains"] = StepKind(row["kind"]), tuple(row["domains"])
     row["refs"] = tuple((key, recipient) for key, recipient in row["refs"])
+    row["needs"] = tuple(StepKind(kind) for kind in row.get("needs", ()))
     row["senders"] = tuple(SenderCount(sender=sender, count=count) for sender, count in row["senders"])
     return PlanStep(**row)

@@ -8,89 +8,100 @@ partial directory answer or on stale facts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
 from bot.core.by_hand import instructions
 from bot.core.capabilities import Capability
+from bot.core.fix_guards import OF_A_FIX, OF_A_RETRY, Case, looping_domains, refusal_of, why_not
 from bot.core.fix_mail import Mail, domain_of, mail_notes, messages_of, plural, recipients_of, sort_mail
-from bot.core.fix_plan import NoPlan, Plan, PlanStep, SenderCount, connector_facts, domain_facts
+from bot.core.fix_plan import NoPlan, Plan, PlanStep, RefusedStep, SenderCount, connector_facts, domain_facts
+from bot.core.fix_situation import Situation
+from bot.core.forecast import plain_span
 from bot.core.policy import Policy
-from storage.records import (
-    Connector,
-    ConnectorFacts,
-    DomainFacts,
-    DomainType,
-    Incident,
-    IncidentState,
-    MessageFacts,
-    StepKind,
-)
+from storage.records import DomainType, MessageFacts, StepKind
 
 SENDERS_SHOWN = 5
 
 
-class Rule(Protocol):
-    """What the article of the incident's code allows."""
-
-    @property
-    def steps(self) -> Collection[str]:
-        """Names of StepKind."""
-        ...
-
-    @property
-    def kinds(self) -> Collection[str]:
-        """Names of ConnectorKind."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """All that a plan is made of. `seen`: the connector as its mail system shows it now (None: it is gone).
-
-    `unseen`: so many messages wait besides `waiting`, which nobody looked at one by one.
-    """
-
-    incident: Incident
-    connector: Connector
-    seen: ConnectorFacts | None
-    others: Sequence[ConnectorFacts] = ()
-    domains: Sequence[DomainFacts] = ()
-    waiting: Sequence[MessageFacts] = ()
-    unseen: int = 0
-    valid: frozenset[str] = frozenset()
-    invalid: frozenset[str] = frozenset()
-    capabilities: frozenset[Capability] = frozenset()
-    rule: Rule | None = None
-    queue_read_at: datetime | None = None
-    fix_running: bool = False
-
-
 def make_plan(situation: Situation, policy: Policy, now: datetime) -> Plan | NoPlan:
-    """1. The guards: each may refuse. 2. Sort the waiting mail. 3. Steps that the rule allows and that still matter.
-
-    4. What the backend can't do, or may not do, is put into words for a person's hands.
+    """1. The guards: each may refuse. 2. Sort the waiting mail. 3. Steps that the rule allows and that still matter;
+    each may be refused by a guard of its own. 4. What the backend can't or may not do is put into words for people.
     """
-    for guard in _GUARDS:
-        if refusal := guard(situation, policy, now):
-            return NoPlan(refusal)
+    if refusal := why_not(situation, policy, now, guards=OF_A_FIX):
+        return NoPlan(refusal)
+    assert situation.rule is not None
+    whole = Capability.REJECT_SINGLE_RECIPIENTS not in situation.capabilities
     mail = sort_mail(
         situation.waiting,
         situation.domains,
         valid=situation.valid,
         invalid=situation.invalid,
+        delivered_before=situation.delivered_before,
+        mixed=situation.mixed,
+        whole_messages=whole and situation.can(StepKind.REJECT_INVALID),
         unseen=situation.unseen,
     )
     domains, notes = _domains_to_change(situation)
-    wanted = _steps(situation, mail, domains)
-    if not wanted:
+    wanted = [s for s in _steps(situation, mail, domains, policy) if s.kind in situation.rule.steps]
+    case = Case(situation=situation, mail=mail, policy=policy, now=now, domains=domains)
+    found = {step.kind: refusal_of(step.kind, step.title, case) for step in wanted}
+    refused = tuple(one for one in found.values() if one)
+    sound = [step for step in wanted if not found[step.kind]]
+    if not sound and not refused:
         name = situation.connector.name
         return NoPlan(f"Nothing is left to do at “{name}”: it is off, and no mail to invalid recipients waits there.")
-    possible = tuple(step for step in wanted if _is_possible(step, situation, mail))
-    dry_run = not policy.actions_on
-    by_hand = [step for step in wanted if dry_run or step not in possible]
+    possible = tuple(step for step in sound if situation.can(step.kind))
+    by_hand = [step for step in sound if not policy.actions_on or step not in possible]
+    return _plan(
+        situation,
+        mail,
+        steps=possible,
+        dry_run=not policy.actions_on,
+        refused=refused,
+        by_hand=instructions(situation.family, situation.seen or situation.connector, by_hand),
+        notes=(*mail_notes(mail), *notes),
+    )
+
+
+def make_retry(situation: Situation, policy: Policy, now: datetime) -> Plan | NoPlan:
+    """Try what waits again now: safe wherever the cause is gone, whatever the code was."""
+    if refusal := why_not(situation, policy, now, guards=OF_A_RETRY):
+        return NoPlan(refusal)
+    name = situation.connector.name
+    if not situation.can(StepKind.RETRY_QUEUE):
+        return NoPlan(f"The mail system of “{name}” retries by itself only: nobody can make it try earlier.")
+    mail = sort_mail(situation.waiting, situation.domains, valid=frozenset(), invalid=frozenset())
+    waiting = len(mail.every) + situation.unseen
+    if not waiting:
+        return NoPlan(f"Nothing waits at “{name}”.")
+    if not situation.connector.enabled:
+        return NoPlan(f"“{name}” is disabled: enable it first.")
+    if situation.probe is None or not situation.probe.ok or situation.probe.nothing_probed:
+        return NoPlan(f"Our last probe of “{name}” failed, so a retry would fail, too: re-probe when it is repaired.")
+    step = PlanStep(
+        kind=StepKind.RETRY_QUEUE,
+        title=f"Try {plural(waiting, 'waiting message')} again now",
+        effect=f"The mail system connects to {', '.join(situation.connector.smart_hosts) or 'the next hop'} at once.",
+        count=waiting,
+        refs=tuple((m.key, m.recipient) for m in mail.every),
+        proof=f"Looked at again after {plain_span(policy.retry_verify_after)}: how much of it has left.",
+    )
+    return _plan(situation, replace(mail, unseen=situation.unseen), steps=(step,), dry_run=not policy.actions_on)
+
+
+def _plan(
+    situation: Situation,
+    mail: Mail,
+    *,
+    steps: tuple[PlanStep, ...],
+    dry_run: bool,
+    refused: tuple[RefusedStep, ...] = (),
+    by_hand: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Plan:
+    names = [name for step in steps for name in step.domains]
     return Plan(
         incident_id=situation.incident.id,
         backend=situation.connector.backend,
@@ -101,73 +112,17 @@ def make_plan(situation: Situation, policy: Policy, now: datetime) -> Plan | NoP
         waiting=mail.total,
         valid_waiting=len(mail.valid),
         unknown_waiting=len(mail.unknown),
-        invalid_recipients=len({m.recipient.lower() for m in mail.invalid}),
-        steps=possible,
-        by_hand=instructions(situation.connector.name, {s.kind: s.domains for s in by_hand}),
-        notes=(*mail_notes(mail), *notes),
+        invalid_recipients=len({m.recipient.lower() for m in (*mail.invalid, *mail.shared)}),
+        steps=steps,
+        by_hand=by_hand,
+        notes=notes,
         watched=(
             *connector_facts(situation.seen or situation.connector),
-            *domain_facts(situation.domains, [name for step in possible for name in step.domains]),
+            *domain_facts(situation.domains, names),
         ),
         unseen=mail.unseen,
+        refused=refused,
     )
-
-
-# Guards
-
-Guard = Callable[[Situation, Policy, datetime], str | None]
-
-
-def _open(situation: Situation, _policy: Policy, _now: datetime) -> str | None:
-    incident = situation.incident
-    if incident.state is IncidentState.RESOLVED:
-        return f"#{incident.id} is resolved already: there is nothing to fix."
-    if incident.state is IncidentState.VERIFYING:
-        return f"A fix of #{incident.id} was done and is being verified; its thread will tell."
-    if situation.fix_running or incident.state is IncidentState.FIXING:
-        return f"A fix of “{situation.connector.name}” is running right now."
-    return None
-
-
-def _allowed(situation: Situation, _policy: Policy, _now: datetime) -> str | None:
-    code, rule = situation.incident.code, situation.rule
-    if rule is None:
-        return f"Fix now is no cure for {code}: “/mfi explain {code}” says what is."
-    if situation.connector.kind not in rule.kinds:
-        return f"“{situation.connector.name}” leads to a partner: its servers are theirs to repair, so contact them."
-    return None
-
-
-def _current(situation: Situation, policy: Policy, now: datetime) -> str | None:
-    name, seen = situation.connector.name, situation.seen
-    if seen is None:
-        return f"The mail system no longer has the connector “{name}”: there is nothing to fix."
-    stored, fresh = dict(connector_facts(situation.connector)), dict(connector_facts(seen))
-    if changed := [fact for fact in stored if stored[fact] != fresh[fact]]:
-        return (
-            f"“{name}” was changed in the mail system ({', '.join(changed)}): wait for the next sync, then look again."
-        )
-    if _can_act(situation) and (situation.queue_read_at is None or now - situation.queue_read_at > policy.stale_after):
-        return f"What waits at “{name}” was last read too long ago to act on it: sync first."
-    return None
-
-
-_GUARDS: tuple[Guard, ...] = (_open, _allowed, _current)
-_NEEDS: Mapping[StepKind, frozenset[Capability]] = {
-    StepKind.REJECT_INVALID: frozenset({Capability.REJECT_MESSAGES, Capability.READ_QUEUE, Capability.READ_RECIPIENTS}),
-    StepKind.DOMAIN_AUTHORITATIVE: frozenset({Capability.SET_DOMAIN_TYPE, Capability.READ_DOMAINS}),
-    StepKind.DISABLE_CONNECTOR: frozenset({Capability.SET_CONNECTOR_ENABLED, Capability.READ_CONNECTORS}),
-}
-
-
-def _is_possible(step: PlanStep, situation: Situation, mail: Mail) -> bool:
-    if (mail.partial or mail.unseen) and step.kind is StepKind.DOMAIN_AUTHORITATIVE:
-        return False
-    return _NEEDS[step.kind] <= situation.capabilities
-
-
-def _can_act(situation: Situation) -> bool:
-    return any(needs <= situation.capabilities for needs in _NEEDS.values())
 
 
 # Domains
@@ -208,57 +163,61 @@ def _lower(names: Iterable[str]) -> set[str]:
 # Steps
 
 
-def _steps(situation: Situation, mail: Mail, domains: tuple[str, ...]) -> tuple[PlanStep, ...]:
+def _steps(situation: Situation, mail: Mail, domains: tuple[str, ...], policy: Policy) -> Iterable[PlanStep]:
     """In the order in which they run: reject, then the domain, then the connector."""
-    assert situation.rule is not None
-    made: list[PlanStep] = []
-    if mail.invalid and not mail.partial:
-        made.append(_reject_step(mail))
+    if mail.invalid or mail.unanswered:
+        yield _reject_step(mail)
     if domains:
-        made.append(_domain_step(domains, mail, Capability.REJECT_MESSAGES in situation.capabilities))
+        yield _domain_step(domains, mail, situation, policy)
     if situation.connector.enabled:
-        made.append(_connector_step(situation.connector, mail))
-    return tuple(step for step in made if step.kind in situation.rule.steps)
+        yield _connector_step(situation, mail, domains)
 
 
 def _reject_step(mail: Mail) -> PlanStep:
-    counts = Counter(m.sender for m in mail.invalid)
-    top = tuple(
-        SenderCount(sender=sender, count=n) for sender, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
-    )
-    shown, more = top[:SENDERS_SHOWN], len(top) - SENDERS_SHOWN
-    who = "1 sender gets" if len(top) == 1 else f"{len(top)} senders get"
+    shown, more = _top_senders(mail.invalid)
+    number = len(shown) + more
+    who = "1 sender gets" if number == 1 else f"{number} senders get"
     rest = f"{mail.total - len(mail.invalid)} of {mail.total} stay queued."
     return PlanStep(
         kind=StepKind.REJECT_INVALID,
-        title=f"Reject {messages_of(mail.invalid)} to {recipients_of(mail.invalid, 'invalid recipient')}",
+        title=f"Reject {messages_of(mail.invalid)} to {recipients_of(mail.invalid, 'invalid recipient')}"
+        if mail.invalid
+        else "Reject messages to invalid recipients",
         effect=f"{who} a bounce (5.1.10). {rest}",
         count=len(mail.invalid),
         irreversible="A rejected message doesn't come back: its sender has to send it again.",
         refs=tuple((m.key, m.recipient) for m in mail.invalid),
         senders=shown,
-        more_senders=max(more, 0),
+        more_senders=more,
+        proof="Each of these messages is looked up: it has to have ended with a bounce.",
     )
 
 
-def _domain_step(domains: tuple[str, ...], mail: Mail, rejects: bool) -> PlanStep:
-    hit = [m for m in mail.invalid if domain_of(m.recipient) in domains]
-    now = (
-        f" At its next retry it rejects {messages_of(hit)} to {recipients_of(hit, 'invalid recipient')}."
-        if hit and not rejects
-        else ""
-    )
+def _domain_step(domains: tuple[str, ...], mail: Mail, situation: Situation, policy: Policy) -> PlanStep:
+    """Where nobody can reject what waits, it is the mail system that does, later: these messages are followed."""
+    later = not situation.can(StepKind.REJECT_INVALID) and Capability.REJECTS_AT_RETRY in situation.capabilities
+    hit = [m for m in mail.invalid if domain_of(m.recipient) in domains] if later else []
+    now = f" At its next retry it rejects {messages_of(hit)} to {recipients_of(hit, 'invalid recipient')}."
+    senders, more = _top_senders(hit)
     return PlanStep(
         kind=StepKind.DOMAIN_AUTHORITATIVE,
         title=f"Make {', '.join(domains)} Authoritative",
-        effect=f"Internal Relay until now. Mail to addresses that the directory doesn't have is rejected then.{now}",
+        effect="Internal Relay until now. Mail to addresses that the directory doesn't have is rejected then."
+        + (now if hit else ""),
         count=len(domains),
         irreversible="Mail that is rejected meanwhile doesn't come back; the type itself can be set back.",
+        refs=tuple((m.key, m.recipient) for m in hit),
         domains=domains,
+        senders=senders,
+        more_senders=more,
+        proof=f"Read back after {plain_span(policy.verify_after)}"
+        + (", and each of these messages is followed until it has ended." if hit else "."),
     )
 
 
-def _connector_step(connector: Connector, mail: Mail) -> PlanStep:
+def _connector_step(situation: Situation, mail: Mail, domains: tuple[str, ...]) -> PlanStep:
+    connector = situation.connector
+    loops = set(looping_domains(situation)) & set(domains)
     kept = (*mail.valid, *mail.unknown)
     first = min((m.expires_at for m in kept), default=None)
     due = f"; the first bounce is due at {first:%Y-%m-%d %H:%M} UTC" if first else ""
@@ -269,4 +228,13 @@ def _connector_step(connector: Connector, mail: Mail) -> PlanStep:
         title=f"Disable the connector “{connector.name}”",
         effect=f"No more attempts to reach {where}. Still queued then: {plural(count, 'message')}{due}.",
         count=count,
+        proof="Read back; the connector is no longer probed, and the incident ends as retired.",
+        needs=(StepKind.DOMAIN_AUTHORITATIVE,) if loops else (),
     )
+
+
+def _top_senders(mail: Sequence[MessageFacts]) -> tuple[tuple[SenderCount, ...], int]:
+    """Who gets the most bounces, and how many more get some."""
+    counts = sorted(Counter(m.sender for m in mail).items(), key=lambda c: (-c[1], c[0]))
+    shown = tuple(SenderCount(sender=sender, count=n) for sender, n in counts[:SENDERS_SHOWN])
+    return shown, len(counts) - len(shown)

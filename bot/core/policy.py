@@ -40,3 +40,19 @@ class Policy:
     """Queue facts older than this are shown as stale and never acted on."""
     actions_on: bool = False
     """Off: Fix now is a dry run that shows what it would do."""
+    fix_approvals: int = 1
+    """How many people have to say yes before a fix runs: 1, or 2."""
+    approval_expires: timedelta = timedelta(minutes=30)
+    """So long a fix waits for the second person."""
+    fixes_per_hour: int = 10
+    """No more than so many fixes are begun within an hour, at all connectors together."""
+    invalid_share: float = 0.75
+    """If more than this share of the recipients looks invalid, it is more likely that the directory is not whole."""
+    invalid_share_from: int = 10
+    """... where at least so many recipients were looked up."""
+    directory_stale_after: timedelta = timedelta(hours=24)
+    """A directory answer that rests on an older list rejects nobody."""
+    retry_verify_after: timedelta = timedelta(minutes=5)
+    """When it is looked whether a retry emptied the queue."""
+    early_looks: int = 6
+    """So often within `verify_after` it is looked whether the evidence suffices already."""

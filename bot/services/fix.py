@@ -18,17 +18,20 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 
 from bot.backends.ports import Backend, BackendError
 from bot.core.clock import Clock
 from bot.core.fix_plan import NoPlan, Plan
-from bot.core.fix_planning import make_plan
+from bot.core.fix_planning import make_plan, make_retry
+from bot.core.fix_situation import Situation
 from bot.core.policy import Policy
+from bot.services import fix_approval as approval
 from bot.services import fix_records as records
 from bot.services import fix_undo as undoing
 from bot.services.fix_audit import Refusal
-from bot.services.fix_look import Known, known, situation, waiting_at
+from bot.services.fix_look import Known, MailExchangers, known, no_mail_exchangers, situation, waiting_at
 from bot.services.fix_records import Claimed
 from bot.services.fix_run import MayFix, Runner, everybody
 from bot.services.fix_undo import Undone
@@ -40,6 +43,8 @@ from storage.records import Action, ActionState, IncidentState, StepKind
 __all__ = ["Claimed", "Fix", "Refusal", "Undone"]
 
 log = logging.getLogger(__name__)
+
+Planner = Callable[[Situation, Policy, datetime], Plan | NoPlan]
 
 
 class Fix:
@@ -56,7 +61,9 @@ class Fix:
         settle: float = 2.0,
         mark: Callable[[str], None] | None = None,
         may_fix: MayFix = everybody,
+        mail_exchangers: MailExchangers = no_mail_exchangers,
     ) -> None:
+        self._mail_exchangers = mail_exchangers
         self._store = store
         self._backends = backends
         self._probe = probe
@@ -76,16 +83,24 @@ class Fix:
 
     async def offer(self, incident_id: int, actor: str) -> Action | Refusal:
         """A plan from fresh facts, kept for a while under an opaque id; everybody who asks gets an own one."""
-        facts = await self._store.read(lambda db: known(db, incident_id))
+        return await self._offer(incident_id, actor, make_plan)
+
+    async def offer_retry(self, incident_id: int, actor: str) -> Action | Refusal:
+        """The same for a retry of what waits, whatever the incident's code."""
+        return await self._offer(incident_id, actor, make_retry)
+
+    async def _offer(self, incident_id: int, actor: str, plan_for: Planner) -> Action | Refusal:
+        facts = await self._store.read(lambda db: known(db, incident_id, self._clock()))
         if isinstance(facts, str):
             return Refusal(reason=facts)
         if taken := _taken(facts):
             return taken
+        backend = self._backends.get(facts.connector.backend)
         try:
-            seen = await situation(facts, self._backends.get(facts.connector.backend))
+            seen = await situation(facts, backend, self._store, self._mail_exchangers)
         except BackendError as error:
             return Refusal(reason=f"No plan can be made now: {error}")
-        plan = make_plan(seen, self._policy, self._clock())
+        plan = plan_for(seen, self._policy, self._clock())
         if isinstance(plan, NoPlan):
             return Refusal(reason=plan.reason)
         action = self._action(facts, plan, actor)
@@ -100,6 +115,16 @@ class Fix:
         self._mark("refused" if isinstance(outcome, Refusal) else "claimed")
         return outcome
 
+    async def approve(self, action_id: str, actor: str) -> Claimed | Refusal:
+        """The second person's yes to what `submit` left waiting: call `execute` afterwards."""
+        return await self._store.write(
+            lambda db: approval.approve(db, action_id, actor, policy=self._policy, now=self._clock())
+        )
+
+    async def decline(self, action_id: str, actor: str) -> Action | Refusal:
+        """The second person's no, or the first one's second thought."""
+        return await self._store.write(lambda db: approval.decline(db, action_id, actor, self._clock()))
+
     async def execute(self, action_id: str) -> None:
         """Run a claimed action; anything else is left alone. Never raises: what breaks is settled at the next tick."""
         await self._alone(action_id, partial(self._runner.execute, action_id))
@@ -109,6 +134,10 @@ class Fix:
         for action in await self._store.read(lambda db: actions.due_to_verify(db, self._clock())):
             if not await self._alone(action.id, partial(self._verify, action)):
                 await self._verify_later(action)
+        for action in await self._store.read(lambda db: actions.due_to_look_at(db, self._clock())):
+            await self._alone(action.id, partial(self._look_early, action))
+        if await self._store.read(lambda db: actions.lapsed(db, self._clock())):
+            await self._store.write(lambda db: approval.lapse(db, self._clock()))
         await self.recover()
 
     async def recover(self) -> None:
@@ -145,15 +174,25 @@ class Fix:
         )
 
     async def _verify(self, action: Action) -> None:
+        verdict = await self._verdict(action, self._probe)
+        await self._store.write(lambda db: records.judged(db, action, verdict, self._policy, self._clock()))
+
+    async def _look_early(self, action: Action) -> None:
+        """Verified ahead of time where the effect is there to be seen; else silence, and another look."""
+        await self._store.write(lambda db: records.look_later(db, action, self._policy, self._clock()))
+        verdict = await self._verdict(action, None)
+        if verdict.conclusive:
+            await self._store.write(lambda db: records.judged(db, action, verdict, self._policy, self._clock()))
+
+    async def _verdict(self, action: Action, probe: Probe | None) -> Verdict:
         plan = Plan.from_json(action.plan)
         steps = await self._store.read(lambda db: actions.steps(db, action.id))
         waiting, unseen = await self._store.read(lambda db: waiting_at(db, action.connector_id))
         try:
             backend = self._runner.backend(plan)
-            verdict = await verify(plan, action, steps, waiting, unseen=unseen, backend=backend, probe=self._probe)
+            return await verify(plan, action, steps, waiting, unseen=unseen, backend=backend, probe=probe)
         except BackendError as error:
-            verdict = Verdict(holds=False, readable=False, retired=False, lines=(f"Not verified: {error}.",))
-        await self._store.write(lambda db: records.judged(db, action, verdict, self._policy, self._clock()))
+            return Verdict(holds=False, readable=False, retired=False, lines=(f"Not verified: {error}.",))
 
     async def _verify_later(self, action: Action) -> None:
         same = ActionState.VERIFYING

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
 from bot.backends.ports import Backend, MessageRef, RecipientAnswer
 from bot.core.capabilities import Capability
 from bot.core.fix_plan import Plan, changes, connector_facts, still_rejectable
-from bot.core.fix_planning import Situation
-from bot.services.fix_steps import DisableConnector, MakeAuthoritative, RejectInvalid, Work, ask
+from bot.core.fix_situation import Situation
+from bot.services.fix_steps import DisableConnector, MakeAuthoritative, RejectInvalid, RetryQueue, Work, ask
 from knowledge.articles import articles
-from storage import actions, connectors, domains, incidents, messages, syncs
+from storage import actions, connectors, domains, fix_facts, incidents, messages, probes, syncs
+from storage.connection import Store
 from storage.records import (
     Action,
     Connector,
     ConnectorFacts,
     DomainFacts,
+    DomainType,
     Incident,
     MessageFacts,
+    ProbeRecord,
     QueuedMessage,
     StepKind,
 )
 
+HOUR = timedelta(hours=1)
+MOST_DOMAINS = 20
 MOST_MESSAGES = 5000
 """So many waiting messages are looked at one by one, the oldest first; the rest is counted, and said to be unseen."""
 
@@ -40,12 +46,24 @@ class Known:
     domains: tuple[DomainFacts, ...]
     waiting: tuple[QueuedMessage, ...]
     unseen: int
+    mixed: frozenset[str]
+    probe: ProbeRecord | None
+    begun_lately: int
     queue_read_at: datetime | None
     running: Action | None
     latest: Action | None
 
 
-def known(db: Database, incident_id: int) -> Known | str:
+MailExchangers = Callable[[str], Awaitable[Sequence[str]]]
+"""The mail exchangers of a domain by DNS; none where it has none, or DNS doesn't tell."""
+
+
+async def no_mail_exchangers(_domain: str) -> Sequence[str]:
+    """Where nobody asks DNS."""
+    return ()
+
+
+def known(db: Database, incident_id: int, now: datetime) -> Known | str:
     """Read it in one snapshot; the text says why there is nothing to read."""
     incident = incidents.get(db, incident_id)
     if incident is None:
@@ -55,6 +73,7 @@ def known(db: Database, incident_id: int) -> Known | str:
         return f"#{incident_id} is about the monitor itself: there is no connector to fix."
     every = [c for c in connectors.every(db) if c.backend == connector.backend and c.id != connector.id]
     waiting, unseen = waiting_at(db, connector.id)
+    keys = [m.key for m in waiting]
     return Known(
         incident=incident,
         connector=connector,
@@ -62,6 +81,9 @@ def known(db: Database, incident_id: int) -> Known | str:
         domains=tuple(domains.every(db, connector.backend)),
         waiting=waiting,
         unseen=unseen,
+        mixed=fix_facts.waiting_elsewhere(db, connector.backend, connector.id, keys),
+        probe=next(iter(probes.recent(db, connector.id, 1)), None),
+        begun_lately=actions.begun_since(db, now - HOUR),
         queue_read_at=syncs.last_success(db, connector.backend),
         running=actions.running_at(db, connector.id),
         latest=actions.latest_for_incident(db, incident_id),
@@ -74,9 +96,10 @@ def waiting_at(db: Database, connector_id: int) -> tuple[tuple[QueuedMessage, ..
     return listed, messages.summary(db, connector_id).total - len(listed)
 
 
-async def situation(facts: Known, backend: Backend | None) -> Situation:
+async def situation(
+    facts: Known, backend: Backend | None, store: Store, mail_exchangers: MailExchangers = no_mail_exchangers
+) -> Situation:
     """Storage's view, made fresh from the mail system as far as that can be read. Raises BackendError."""
-    can = backend.capabilities if backend else frozenset()
     article = articles().get(facts.incident.code)
     base = Situation(
         incident=facts.incident,
@@ -86,13 +109,23 @@ async def situation(facts: Known, backend: Backend | None) -> Situation:
         domains=facts.domains,
         waiting=facts.waiting,
         unseen=facts.unseen,
-        capabilities=can,
+        mixed=facts.mixed,
         rule=article.fix_now if article else None,
+        probe=facts.probe,
         queue_read_at=facts.queue_read_at,
         fix_running=facts.running is not None,
+        begun_lately=facts.begun_lately,
     )
     if backend is None:
         return base
+    base = replace(base, capabilities=backend.capabilities, family=backend.family)
+    base = await _as_the_system_has_it(base, facts, backend)
+    before = await store.read(lambda db: fix_facts.delivered_to(db, facts.connector.id, base.invalid))
+    return replace(base, delivered_before=before, mail_exchangers=await _mail_exchangers(base, mail_exchangers))
+
+
+async def _as_the_system_has_it(base: Situation, facts: Known, backend: Backend) -> Situation:
+    can = backend.capabilities
     if Capability.READ_CONNECTORS in can:
         base = replace(base, seen=await ask(backend.connector(facts.connector.key)))
     if Capability.READ_DOMAINS in can:
@@ -102,8 +135,18 @@ async def situation(facts: Known, backend: Backend | None) -> Situation:
         base = replace(base, waiting=tuple(await ask(backend.messages(refs))) if refs else ())
     if Capability.READ_RECIPIENTS in can and base.waiting:
         answer = await ask(backend.recipients({m.recipient.lower() for m in base.waiting}))
-        base = replace(base, valid=answer.valid, invalid=answer.invalid)
+        base = replace(base, valid=answer.valid, invalid=answer.invalid, directory_at=answer.true_at)
     return base
+
+
+async def _mail_exchangers(base: Situation, ask_dns: MailExchangers) -> dict[str, Sequence[str]]:
+    """Of the relay domains that this connector names: where their mail would go without it."""
+    if Capability.REJECTS_AT_RETRY not in base.capabilities:
+        return {}
+    named = {pattern.lower().removeprefix("*.") for pattern in base.connector.recipient_domains}
+    relays = [d.name for d in base.domains if d.type is DomainType.INTERNAL_RELAY and d.name in named]
+    found = await asyncio.gather(*(ask_dns(name) for name in relays[:MOST_DOMAINS]))
+    return dict(zip(relays, found, strict=False))
 
 
 async def _fresh_domains(backend: Backend, facts: Known) -> tuple[DomainFacts, ...]:
@@ -146,6 +189,9 @@ async def look_again(plan: Plan, chosen: Collection[StepKind], backend: Backend)
             return "the directory answered only in part, so nobody can say who is invalid"
         queued = await ask(backend.messages(refs))
         works.append(RejectInvalid(backend, still_rejectable(plan, queued, answer.valid, answer.invalid)))
+    retry = plan.step(StepKind.RETRY_QUEUE)
+    if retry is not None and StepKind.RETRY_QUEUE in chosen:
+        works.append(RetryQueue(backend, plan.connector_key, retry.refs))
     works += _settings(plan, chosen, backend, connector, fresh)
     return Ready(works=tuple(works))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlite_utils import Database
@@ -30,18 +30,25 @@ from storage.records import (
     StepState,
 )
 
-WAITING_FOR_CLICK = (ActionState.OFFERED, ActionState.CONFIRMING)
 AT_WORK = (ActionState.CLAIMED, ActionState.EXECUTING, ActionState.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The offer is the clicker's. `lines`: what is (in a dry run: would be) done. A dry run needs no execute."""
+    """The offer is the clicker's. `lines`: what is (in a dry run: would be) done.
+
+    `execute` has to be called, except for a dry run and for what waits for a second person.
+    """
 
     action: Action
     plan: Plan
     dry_run: bool
     lines: tuple[str, ...]
+
+    @property
+    def waits(self) -> bool:
+        """Does it wait for somebody else's yes?"""
+        return self.action.state is ActionState.CONFIRMING
 
 
 def submit(
@@ -62,24 +69,53 @@ def submit(
     plan = Plan.from_json(action.plan)
     target = target_of(plan)
     steps = plan.pick(chosen)
-    if refusal := spent(db, action, now) or _mistaken(plan, steps, typed_name, policy):
+    if refusal := spent(db, action, now) or _mistaken(plan, steps, typed_name, policy) or too_many(db, policy, now):
         return refused(db, "fix", actor, target, refusal, now=now)
     assert steps is not None
     if not plan.dry_run:
-        claimed = actions.claim(db, action_id, actor, steps, now)
-        if claimed is None:
-            busy = another(plan.connector_name, actions.running_at(db, action.connector_id))
-            return refused(db, "fix", actor, target, busy, now=now)
-        action = claimed
-    _tell_claim(db, action, plan, actor, steps, now=now)
+        taken = _take(db, action, actor, steps, policy=policy, now=now)
+        if isinstance(taken, Refusal):
+            return refused(db, "fix", actor, target, taken, now=now)
+        action = taken
+    if action.state is ActionState.CONFIRMING:
+        _tell_request(db, action, plan, actor, now=now)
+    else:
+        tell_claim(db, action, plan, actor, steps, now=now)
     return Claimed(action=action, plan=plan, dry_run=plan.dry_run, lines=would_do(plan, steps))
 
 
-def _tell_claim(
+def _take(
+    db: Database, action: Action, actor: str, steps: Sequence[StepKind], *, policy: Policy, now: datetime
+) -> Action | Refusal:
+    """Claim it, or let it wait for a second person where two are needed; a retry is safe and needs one."""
+    if policy.fix_approvals > 1 and set(steps) != {StepKind.RETRY_QUEUE}:
+        taken = actions.request(db, action.id, actor, steps, expires_at=now + policy.approval_expires, now=now)
+    else:
+        taken = actions.claim(db, action.id, actor, steps, now)
+    return taken or busy(db, action)
+
+
+def busy(db: Database, action: Action) -> Refusal:
+    """Something else runs at this connector, or waits for a second person."""
+    running = actions.running_at(db, action.connector_id)
+    waiting = actions.requested_at_connector(db, action.connector_id)
+    name = Plan.from_json(action.plan).connector_name
+    return requested(waiting) if running is None and waiting is not None else another(name, running)
+
+
+def _tell_request(db: Database, action: Action, plan: Plan, actor: str, *, now: datetime) -> None:
+    """Somebody else is asked: the thread shows the whole plan, with the buttons to say yes or no."""
+    data = {"action_id": action.id, "steps": list(would_do(plan, action.chosen)), "expires_at": action.expires_at}
+    record_event(db, plan.incident_id, EventKind.FIX_REQUESTED, now=now, actor=actor, data=data)
+    done(db, plan, "fix.request", actor, f"{action.id}: {', '.join(action.chosen)}", now=now)
+
+
+def tell_claim(
     db: Database, action: Action, plan: Plan, actor: str, steps: Sequence[StepKind], *, now: datetime
 ) -> None:
+    """It begins: the incident says so, the thread tells who and what, the audit log has it."""
     titles = [step.title for step in plan.steps if step.kind in steps]
-    data = {"action_id": action.id, "steps": titles, "dry_run": plan.dry_run}
+    data = {"action_id": action.id, "steps": titles, "dry_run": plan.dry_run, "requested_by": action.requested_by}
     changes: dict[str, Any] = {} if plan.dry_run else {"state": IncidentState.FIXING}
     record_event(db, plan.incident_id, EventKind.FIX_CLAIMED, now=now, actor=actor, data=data, **changes)
     words = f"{'dry run; ' if plan.dry_run else ''}{action.id}: {', '.join(steps)}"
@@ -88,7 +124,9 @@ def _tell_claim(
 
 def spent(db: Database, action: Action, now: datetime) -> Refusal | None:
     """Why this offer can't be taken any more, if so."""
-    if action.state not in WAITING_FOR_CLICK:
+    if action.state is ActionState.CONFIRMING and action.expires_at > now:
+        return requested(action)
+    if action.state is not ActionState.OFFERED:
         return already(action)
     incident = incidents.get(db, action.incident_id)
     if incident is None or incident.state is IncidentState.RESOLVED:
@@ -99,6 +137,24 @@ def spent(db: Database, action: Action, now: datetime) -> Refusal | None:
     if action.expires_at <= now:
         return Refusal(reason="This offer is too old to act on: open Fix now again for the present figures.")
     return None
+
+
+def too_many(db: Database, policy: Policy, now: datetime) -> Refusal | None:
+    """The hourly cap, asked again where it is certain."""
+    begun = actions.begun_since(db, now - timedelta(hours=1))
+    if begun < policy.fixes_per_hour:
+        return None
+    return Refusal(reason=f"{begun} fixes were begun within the last hour, which is the most that is allowed.")
+
+
+def requested(action: Action) -> Refusal:
+    """It waits for a second person already."""
+    since = f" since {action.requested_at:%H:%M} UTC" if action.requested_at else ""
+    said = (
+        f"<@{action.requested_by}> asked for this fix already; it waits{since} for a second person to approve it in "
+        f"the thread of #{action.incident_id}."
+    )
+    return Refusal(reason=said, actor=action.requested_by, at=action.requested_at)
 
 
 def already(action: Action) -> Refusal:
@@ -124,6 +180,8 @@ def _mistaken(plan: Plan, steps: Sequence[StepKind] | None, typed_name: str, pol
         return Refusal(reason=f"This offer was {was}, and that changed since: open Fix now again.")
     if steps is None:
         return Refusal(reason="Choose at least one of the offered steps; nothing was done.")
+    if lacking := plan.lacking(steps):
+        return Refusal(reason=f"Choose “{lacking.title}”, too: another chosen step needs it; nothing was done.")
     if not plan.accepts_name(typed_name):
         return Refusal(reason=f"That isn't the connector's name. Type “{plan.connector_name}”; nothing was done.")
     return None
@@ -184,11 +242,13 @@ def _tell_step(db: Database, action: Action, kind: StepKind, *, state: StepState
 
 def finish(db: Database, action: Action, policy: Policy, now: datetime) -> None:
     """Every step is done: verification is due after the time that changes take."""
-    due = now + policy.verify_after
-    if actions.set_state(db, action.id, AT_WORK, ActionState.VERIFYING, verify_at=due) is None:
+    retry = set(action.chosen) == {StepKind.RETRY_QUEUE}
+    wait = policy.retry_verify_after if retry else policy.verify_after
+    due, look = now + wait, now + wait / policy.early_looks
+    if actions.set_state(db, action.id, AT_WORK, ActionState.VERIFYING, verify_at=due, look_at=look) is None:
         return
     came_of(db, action, "fix.done", f"every step is done; verified from {due:%Y-%m-%d %H:%M} UTC on", now)
-    data = {"action_id": action.id, "verify_at": due}
+    data = {"action_id": action.id, "verify_at": due, "undoable": not retry}
     changes = _unless_resolved(db, action, state=IncidentState.VERIFYING)
     record_event(db, action.incident_id, EventKind.FIX_FINISHED, now=now, actor=action.claimed_by, data=data, **changes)
 
@@ -234,6 +294,17 @@ def so_far(db: Database, action: Action) -> str:
 
 # Verification
 
+WHAT_TO_DO = (
+    "What to do: undo it, or look in the mail system at what isn't as set, then open Fix now again for present facts."
+)
+
+
+def look_later(db: Database, action: Action, policy: Policy, now: datetime) -> None:
+    """The evidence doesn't suffice yet: look once more before the verification is due."""
+    same = ActionState.VERIFYING
+    look = now + policy.verify_after / policy.early_looks
+    actions.set_state(db, action.id, (same,), same, look_at=look)
+
 
 def judged(db: Database, action: Action, verdict: Verdict, policy: Policy, now: datetime) -> None:
     """Verified, not yet, or failed after the last try; a retired connector's incident is resolved.
@@ -245,7 +316,7 @@ def judged(db: Database, action: Action, verdict: Verdict, policy: Policy, now: 
     elif action.verify_attempts + 1 < policy.verify_attempts:
         _not_yet(db, action, verdict, policy, now)
     else:
-        detail = f"The fix could not be verified. {' '.join(verdict.lines)}"
+        detail = f"The fix could not be verified. {' '.join(verdict.lines)} {WHAT_TO_DO}"
         fail(db, action, detail, now, expected=(ActionState.VERIFYING,))
 
 

@@ -72,7 +72,7 @@ class Runner:
         if action is None:
             return
         self.mark("executing")
-        if why := await self._forbidden(action.claimed_by):
+        if why := await self._forbidden(action.claimed_by, action.requested_by):
             await self.store.write(lambda db: records.forbid(db, action, why, self.clock()))
             return
         ready = await self._look(Plan.from_json(action.plan), action)
@@ -111,11 +111,14 @@ class Runner:
         await self.store.write(lambda db: undoing.end_undo(db, action, results, self.clock()))
         return results
 
-    async def _forbidden(self, actor: str | None) -> str | None:
-        """Why nothing may be done now: asked again right before it, because a restart may lie in between."""
+    async def _forbidden(self, actor: str | None, first: str | None = None) -> str | None:
+        """Why nothing may be done now: asked again right before it, because a restart may lie in between.
+
+        `first`: who asked for it, where a second person had to approve.
+        """
         if not self.policy.actions_on:
             return "Actions were switched off (MFI_ACTIONS)"
-        if actor is None or not await self.may_fix(actor):
+        if actor is None or not await self.may_fix(actor) or (first is not None and not await self.may_fix(first)):
             return "Whoever confirmed this may not fix any more, or Slack can't tell now whether they may"
         return None
 

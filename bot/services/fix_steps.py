@@ -1,4 +1,4 @@
-"""The three things that Fix now does, each as: image before, act, read back, restore.
+"""The things that Fix now does, each as: image before, act, read back, restore.
 
 Promises: acting is asking for a state, so it is harmless when that state holds already; `read` only looks; `restore`
 first looks whether somebody changed it since: that is whatever differs from the image before, except what we asked for
@@ -252,6 +252,47 @@ class DisableConnector:
         return dict(connector_facts(facts)) if facts else {}
 
 
+class RetryQueue:
+    """Let the mail system try again what waits. Done once it took the wish; whether mail leaves shows later."""
+
+    kind = StepKind.RETRY_QUEUE
+
+    def __init__(self, backend: Backend, key: str, refs: Sequence[Ref]) -> None:
+        self._backend = backend
+        self._key = key
+        self._refs = [MessageRef(key=message, recipient=recipient) for message, recipient in refs]
+        self._seen: Sequence[MessageFacts] = ()
+
+    @property
+    def before(self) -> Image:
+        """The messages that waited."""
+        return {"refs": [[ref.key, ref.recipient] for ref in self._refs]}
+
+    async def act(self) -> None:
+        """Ask for a retry."""
+        await act(self._backend.retry(self._key))
+
+    async def read(self) -> Reading:
+        """How many of them have left. Asking twice for a retry does no harm, so there is nothing to be sure of."""
+        self._seen = await ask(self._backend.messages(self._refs)) if self._refs else ()
+        waiting = sum(m.status is MessageStatus.QUEUED for m in self._seen)
+        return Reading(
+            done=True,
+            detail=f"of {len(self._refs)} messages that waited, {len(self._refs) - waiting} have left by now",
+            after={"waiting": waiting},
+        )
+
+    async def restore(self, _after: Image) -> Restored:
+        """There is nothing to restore."""
+        return Restored(True, "A retry changes no setting: there is nothing to undo.")
+
+    def note(self, db: Database, action: Action, now: datetime, /) -> None:
+        """Our list shows at once what has left."""
+        rows = [(m, action.connector_id) for m in self._seen]
+        if rows:
+            messages.sync(db, rows[0][0].backend, rows, now, complete=False)
+
+
 def work_again(backend: Backend, plan: Plan, step: ActionStep) -> Work:
     """The work of a step that was begun, from its stored image."""
     before: Image = json.loads(step.before or "{}")
@@ -259,6 +300,8 @@ def work_again(backend: Backend, plan: Plan, step: ActionStep) -> Work:
         return RejectInvalid(backend, [(key, recipient) for key, recipient in before["refs"]])
     if step.kind is StepKind.DOMAIN_AUTHORITATIVE:
         return MakeAuthoritative(backend, before["domains"])
+    if step.kind is StepKind.RETRY_QUEUE:
+        return RetryQueue(backend, plan.connector_key, [(key, recipient) for key, recipient in before["refs"]])
     return DisableConnector(backend, plan.connector_key, before["connector"])
 
 

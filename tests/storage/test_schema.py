@@ -45,7 +45,7 @@ def test_no_module_names_a_table_that_does_not_exist() -> None:
     package = Path(connection.__file__).parent
     sql = "\n".join(text for module in package.glob("*.py") for text in literals(module.read_text()))
     named = set(re.findall(r"\b(?:INSERT INTO|DELETE FROM|UPDATE|FROM|JOIN) ([a-z_]+)\b", sql))
-    assert named - {"json_each"} - NOT_OURS == TABLES
+    assert named - {"json_each"} - NOT_OURS - {"action_steps_with_retry"} == TABLES
 
 
 async def test_the_audit_log_can_only_grow(store: Store, now: datetime) -> None:
