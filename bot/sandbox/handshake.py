@@ -1,4 +1,4 @@
-"""A TLS handshake that can be given up: when cancelled at its end, asyncio's own leaves a transport open."""
+"""A TLS handshake that can be given up, and that ends when the peer is gone: asyncio's own leaves a transport open."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ T = TypeVar("T")
 
 
 async def may_be_given_up(handshake: Coroutine[Any, Any, T], transport: asyncio.WriteTransport) -> T:
-    """Await `loop.start_tls` or `writer.start_tls` over `transport`. When cancelled, nothing stays open."""
-    task = asyncio.ensure_future(handshake)
+    """Await `loop.start_tls` or `writer.start_tls` over `transport`. When cancelled, nothing stays open.
+
+    Raises ConnectionResetError if `transport` is closed already: nobody would tell the handshake, which would wait for
+    ever and keep a transport of its own open.
+    """
+    if transport.is_closing():
+        handshake.close()
+        raise ConnectionResetError("the peer was gone before the handshake")
     try:
-        return await asyncio.shield(task)
+        return await handshake
     except asyncio.CancelledError:
-        transport.abort()  # ends a handshake under way; one that was just over has made another transport
-        (made,) = await asyncio.gather(task, return_exceptions=True)
-        if isinstance(made, asyncio.WriteTransport):
-            made.abort()
+        transport.abort()  # closing it would wait for a peer that reads
         raise

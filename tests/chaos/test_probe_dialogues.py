@@ -13,7 +13,6 @@ import socket
 import ssl
 import struct
 import time
-import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,11 +175,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Ru
         runner.get_loop().set_exception_handler(lambda *_: None)  # what asyncio's own server side stumbles over
         yield runner, Watched(), peers
         runner.run(peers.stop())
-    with (
-        warnings.catch_warnings()
-    ):  # transports that asyncio's server side gave up are collected here, not in a later test
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    gc.collect()  # whatever was left open is told of here, not in a later test
 
 
 def _descriptors() -> int:
@@ -192,9 +187,6 @@ told = {"dialogues": 0, "slowest": 0.0}
 
 
 @pytest.mark.chaos
-@pytest.mark.filterwarnings(
-    "ignore:unclosed transport <asyncio._SSLProtocolTransport:ResourceWarning"
-)  # the peers' own
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
