@@ -135,7 +135,7 @@ def test_rows_and_parts_are_bounded() -> None:
         ),
         (
             "4F1: to=<x>, status=deferred (Connection refused)\n4F2: to=<x>, status=bounced (550 5.1.1 unknown)",
-            "and nothing here says for whom. They come from different attempts or servers; for one recipient, the final",
+            "and nothing here says for whom. They come from different attempts or servers; for one recipient, the",
         ),
     ],
 )
