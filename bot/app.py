@@ -19,6 +19,8 @@ from bot.core.capabilities import Capability
 from bot.core.permissions import Admins
 from bot.jobs import Jobs, Tick, Work
 from bot.probes.runner import Prober
+from bot.services import address_ranges
+from bot.services.address_ranges import AddressRanges
 from bot.services.delivery import Delivery
 from bot.services.fix import Fix
 from bot.services.syncing import Syncing
@@ -39,6 +41,7 @@ LOG = logging.getLogger("mfi")
 PROBE_TICK = timedelta(seconds=1)
 UPKEEP_TICK = timedelta(seconds=10)
 VERIFY_TICK = timedelta(seconds=1)
+RANGES_TICK = timedelta(minutes=10)
 DRAIN_SECONDS = 4.0
 """What runs at the stop may go on for so long; all parts share it."""
 STOP_SECONDS = 8.0
@@ -117,6 +120,13 @@ class Bot:
             fallback_channel=channel,
         )
         self._syncing = Syncing(store, backends, policy, utc_now, default_channel=channel)
+        self._ranges = AddressRanges(
+            store,
+            utc_now,
+            backends=[spec.name for spec in settings.backends or () if spec.kind == address_ranges.KIND],
+            url=settings.address_ranges or None,
+            ca_file=settings.ca_file,
+        )
         self._upkeep = Upkeep(store, policy, utc_now, default_channel=channel)
         deps = SlackDeps(
             store=store,
@@ -138,6 +148,7 @@ class Bot:
                 Tick(name="probe", every=PROBE_TICK, work=self._told(self._probing.tick)),
                 Tick(name="upkeep", every=UPKEEP_TICK, work=self._told(self._upkeep.tick)),
                 Tick(name="verify", every=VERIFY_TICK, work=self._told(self._fix.verify_due)),
+                Tick(name="addresses", every=RANGES_TICK, work=self._ranges.tick),
             ],
             on_jump=[self._delivery.clock_jumped, self._probing.clock_jumped, self._upkeep.clock_jumped],
         )

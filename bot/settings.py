@@ -114,6 +114,12 @@ def _url(text: str) -> str:
     return text.strip().rstrip("/") + "/"
 
 
+def _list_address(text: str) -> str:
+    if text.strip().lower() != "off" and not re.fullmatch(r"https://[^\s/?#@]+/[^\s?#]*", text.strip()):
+        raise ValueError("wants an https address without a query, or off")
+    return "" if text.strip().lower() == "off" else text.strip()
+
+
 def _token(prefix: str) -> Callable[[str], Secret]:
     def read(text: str) -> Secret:
         if not re.fullmatch(re.escape(prefix) + r"[A-Za-z0-9-]{1,400}", text.strip()):
@@ -263,6 +269,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MFI_CRITICAL_AGE", "critical_age", _seconds, "4h", "Critical when the oldest message waits this long."),
     Setting("MFI_CRITICAL_COUNT", "critical_count", _count, "200", "Critical when so many messages wait."),
     Setting("MFI_ESCALATE_AT", "escalate_at", _durations, "4h,12h,20h", "Ages of the oldest message that escalate."),
+    Setting(
+        "MFI_ADDRESS_RANGES",
+        "address_ranges",
+        _list_address,
+        "https://endpoints.office.com/endpoints/worldwide",
+        "Where Microsoft 365 publishes its addresses, for the advice on firewalls; off: never asked for.",
+    ),
     Setting("MFI_LOG_LEVEL", "log_level", _level, "info", "debug, info, warning or error."),
 )
 
@@ -296,6 +309,7 @@ class Settings:
     critical_age: timedelta
     critical_count: int
     escalate_at: tuple[timedelta, ...]
+    address_ranges: str
     log_level: str
 
     def policy(self) -> Policy:

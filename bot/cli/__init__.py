@@ -275,7 +275,6 @@ def _listing(name: str, help_text: str) -> None:
 
 for _name, _help in {
     "connectors": "Every connector, its last probe, what waits.",
-    "queue": "What waits, why, and when it bounces first.",
     "incidents": "Incidents, newest first.",
     "outbox": "What Slack is owed or did not take.",
 }.items():
@@ -285,9 +284,11 @@ for _name, _help in {
 def _register_others() -> None:
     from bot.cli.audit import audit
     from bot.cli.probe import probe
+    from bot.cli.queue import queue
 
     cli.add_command(audit)
     cli.add_command(probe)
+    cli.add_command(queue)
 
 
 _register_others()

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from itertools import takewhile
 
 from bot.core.policy import Policy
-from bot.core.views import Disagreement
 from storage.records import CodeCount, ProbeRecord, QueueSummary
 
 NAMELESS = "other"
@@ -21,6 +21,9 @@ DNS_FAILED, TIMED_OUT, REFUSED = "4.4.312", "4.4.315", "4.4.316"
 CANNOT_CONNECT, CERTIFICATE = "4.4.317", "4.7.320"
 NETWORK_CODES = frozenset({DNS_FAILED, TIMED_OUT})
 """What every target shows at once when our own network or resolver is down."""
+
+AGREEING = 3
+"""So many known reasons that say the same stand for all: a mail system may tell the reason only for a sample."""
 
 _NULL_MX = re.compile(r"null[\s_-]?mx|does not accept (?:e-?)?mail", re.IGNORECASE)
 _CERTIFICATE = re.compile(r"certificat|\bx\.?509\b|\bcert[_ ]|self[- ]signed|trust ?chain|untrusted", re.IGNORECASE)
@@ -61,6 +64,30 @@ class Trouble:
     waiting: CodeCount | None = None
     settled: bool = False
     former: str | None = None
+
+
+class SampleKind(StrEnum):
+    """How far the reasons that are known speak for the messages whose reason is not."""
+
+    AGREES = "agrees"
+    """All of several say the same: the rest most likely waits for it, too."""
+    MIXED = "mixed"
+    """They differ: of the rest nothing is known."""
+    FEW = "few"
+    """Too few are known so far to speak for the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A queue of which some reasons are known and some are not. `known` of `waiting` messages were looked at.
+
+    `code`: what all that are known say; None where they differ.
+    """
+
+    kind: SampleKind
+    code: str | None
+    known: int
+    waiting: int
 
 
 def run_of(newest_first: Sequence[ProbeRecord]) -> ProbeRun:
@@ -106,23 +133,37 @@ def is_certificate_trouble(group: CodeCount) -> bool:
 
 def troubles(queue: QueueSummary, run: ProbeRun, policy: Policy, now: datetime) -> tuple[Trouble, ...]:
     """Every trouble of one connector, the queue's first: each is one incident, however many saw it."""
-    found = [_queued(group, run, policy, now) for group in folded(queue).by_code if group.code]
+    found = [_queued(group, run, policy, now) for group in attributed(queue, policy, now).by_code if group.code]
     if run.code and not any(t.probed for t in found):
         found.append(Trouble(code=run.code, probed=True))
     return tuple(found)
 
 
-def disagreement(queue: QueueSummary, run: ProbeRun, *, flows: bool) -> Disagreement | None:
-    """How the two views differ; None while they agree or one of them is silent."""
-    codes = {group.code for group in folded(queue).by_code if group.code}
-    if run.successes and codes & {REFUSED, TIMED_OUT}:
-        return Disagreement.FIREWALL_ADMITS_BOT_ONLY
-    if not run.failing:
+def sample_of(queue: QueueSummary, policy: Policy, now: datetime) -> Sample | None:
+    """What the known reasons say of the unknown ones.
+
+    None where all are known, or none is, or where what has none is too young to be stuck: that is mail in flight.
+    """
+    groups = folded(queue).by_code
+    told = [group for group in groups if group.code]
+    rest = next((group for group in groups if not group.code), None)
+    if not told or rest is None or now - rest.oldest_received_at <= policy.queue_settle:
         return None
-    if not codes:
-        return Disagreement.BOT_IS_BLOCKED if flows else None
-    agreed = any(t.probed and t.waiting for t in troubles(queue, run, Policy(), _any_moment(queue)))
-    return None if agreed else Disagreement.DIFFERENT_CODES
+    known = sum(group.count for group in told)
+    if len(told) > 1:
+        return Sample(kind=SampleKind.MIXED, code=None, known=known, waiting=queue.total)
+    kind = SampleKind.AGREES if known >= AGREEING else SampleKind.FEW
+    return Sample(kind=kind, code=told[0].code, known=known, waiting=queue.total)
+
+
+def attributed(queue: QueueSummary, policy: Policy, now: datetime) -> QueueSummary:
+    """The folded queue, in which a sample that agrees speaks for all that waits."""
+    found, sample = folded(queue), sample_of(queue, policy, now)
+    if sample is None or sample.kind is not SampleKind.AGREES:
+        return found
+    told = next(group for group in found.by_code if group.code)
+    rest = next(group for group in found.by_code if not group.code)
+    return QueueSummary(by_code=(joined(told, rest),))
 
 
 def _leading(matches: Iterable[bool]) -> int:
@@ -150,7 +191,3 @@ def _queued(group: CodeCount, run: ProbeRun, policy: Policy, now: datetime) -> T
         settled=now - group.oldest_received_at > policy.queue_settle,
         former=CERTIFICATE if same_certificate else None,
     )
-
-
-def _any_moment(queue: QueueSummary) -> datetime:
-    return queue.by_code[0].oldest_received_at

@@ -9,6 +9,9 @@ from enum import StrEnum
 from typing import Any
 
 from bot.core.capabilities import Capability
+from bot.core.evidence import Sample
+from bot.core.mail_clock import MailClock
+from storage.queue_records import TopList
 from storage.records import (
     Action,
     ActionStep,
@@ -22,14 +25,48 @@ from storage.records import (
 
 
 class Disagreement(StrEnum):
-    """How the queue's view and the probe's view of one connector differ (design 4)."""
+    """How the queue's view and the probe's view of one connector differ (design 4); bot/core/two_views.py decides."""
 
     FIREWALL_ADMITS_BOT_ONLY = "firewall_admits_bot_only"
     """The probe is fine, but the mail system is refused or times out: its addresses are blocked."""
+    FIREWALL_THEN_MORE = "firewall_then_more"
+    """The mail system can't connect; the probe can, and then meets something else."""
+    SOME_SERVERS = "some_servers"
+    """One of several servers fails in the probe just as it does in the queue; another works."""
+    SPLIT_DNS = "split_dns"
+    """The name does not resolve for the mail system, but for us."""
+    SPLIT_DNS_HERE = "split_dns_here"
+    """The name resolves for the mail system, but not for us."""
+    OTHER_CERTIFICATE = "other_certificate"
+    """The probe verified the certificate; the mail system did not like the one that it met."""
+    CLOSED_ON_MAIL = "closed_on_mail"
+    """The probe's session is fine; the mail system's is cut off."""
+    TURNED_AWAY = "turned_away"
+    """The probe is welcome; the mail system gets an error for an answer."""
+    LATER_THAN_PROBED = "later_than_probed"
+    """The probe is fine; the mail system's error belongs to something that a probe does not do."""
     BOT_IS_BLOCKED = "bot_is_blocked"
     """The probe fails, but mail flows: we are the ones blocked."""
+    BOT_IS_STRICTER = "bot_is_stricter"
+    """The probe does not like the certificate, but mail flows."""
+    BOT_REACHES_LESS = "bot_reaches_less"
+    """The mail system gets further than the probe, and fails there."""
+    NEITHER_CONNECTS = "neither_connects"
+    """One is refused, the other gets no answer."""
     DIFFERENT_CODES = "different_codes"
     """Both fail, each in its own way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedFrom:
+    """From which addresses a mail system connects, as its operator publishes them.
+
+    `system`: what people call it. `ranges`: networks, empty while the list could not be had; `read_at`: when it was.
+    """
+
+    system: str
+    ranges: tuple[str, ...] = ()
+    read_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +99,11 @@ class IncidentView:
     """What the connector's mail system can do; empty where nobody can act on it."""
     queue_read_at: datetime | None = None
     queue_stale: bool = False
+    clock: MailClock = field(default_factory=MailClock)
+    sample: Sample | None = None
+    """What the known reasons say of the unknown ones."""
+    allowed_from: AllowedFrom | None = None
+    """From where the mail system connects, where its operator says so."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """The evidence as it was told last: what early warnings and the monitor's own incident are drawn from."""
 
@@ -78,6 +120,40 @@ class ConnectorView:
     """Its open outages."""
     warnings: tuple[Incident, ...] = ()
     """What will stop mail if nobody acts: mail still flows."""
+    clock: MailClock = field(default_factory=MailClock)
+    sample: Sample | None = None
+    disagreement: Disagreement | None = None
+    allowed_from: AllowedFrom | None = None
+    queue_read_at: datetime | None = None
+    queue_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleSource:
+    """A mail system whose figures are old: when it was read last, and how the last try failed."""
+
+    backend: str
+    read_at: datetime
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueView:
+    """What waits everywhere (`/mfi queue`, `mfi queue`): every connector, then what belongs to none."""
+
+    now: datetime
+    connectors: tuple[ConnectorView, ...]
+    unassigned: QueueSummary = field(default_factory=QueueSummary)
+    unassigned_clock: MailClock = field(default_factory=MailClock)
+    stale: tuple[StaleSource, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneQueue:
+    """What waits at one connector (`/mfi queue <connector>`)."""
+
+    row: ConnectorView
+    top: TopList = field(default_factory=TopList)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,3 +172,5 @@ class StatusView:
     """Backend name → one line: when it was last read, how it went."""
     monitor: tuple[Incident, ...] = ()
     """Open incidents of the monitor itself ("we are blind")."""
+    unassigned_clock: MailClock = field(default_factory=MailClock)
+    stale: tuple[StaleSource, ...] = ()

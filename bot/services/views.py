@@ -11,10 +11,13 @@ from sqlite_utils import Database
 from bot.core.capabilities import Capability
 from bot.core.changes import differences, first_bad
 from bot.core.events import EventKind
-from bot.core.evidence import disagreement, folded, run_of
+from bot.core.evidence import folded, run_of, sample_of
 from bot.core.forecast import plain_span
 from bot.core.policy import Policy
-from bot.core.views import ConnectorView, IncidentView, StatusView
+from bot.core.two_views import disagreement, failing_codes
+from bot.core.views import ConnectorView, IncidentView, OneQueue, QueueView, StatusView
+from bot.services import queue_views
+from bot.services.address_ranges import allowed_from
 from bot.services.triage import RUN_LENGTH, mail_flows
 from storage import actions, connectors, incidents, messages, outbox, probes, syncs
 from storage.records import Incident, OutboxItem, QueueSummary, SyncRun
@@ -59,11 +62,19 @@ def incident_view(
         previous=previous,
         action=action,
         steps=tuple(actions.steps(db, action.id)) if action else (),
-        disagreement=disagreement(queue, run, flows=mail_flows(db, connector.id, run, policy, now)),
+        disagreement=disagreement(
+            queue,
+            run,
+            flows=mail_flows(db, connector.id, run, policy, now),
+            failing=failing_codes(seen[0].document) if seen else (),
+        ),
         differences=differences(good, bad),
         capabilities=capabilities.get(connector.backend, frozenset()),
         queue_read_at=read_at,
-        queue_stale=read_at is not None and now - read_at > policy.stale_after,
+        queue_stale=queue_views.is_stale(read_at, policy, now),
+        clock=queue_views.clock_of(db, connector.id, queue, now),
+        sample=sample_of(queue, policy, now),
+        allowed_from=allowed_from(db, connector.backend),
         told=told,
     )
 
@@ -85,12 +96,26 @@ def connector_views(db: Database, now: datetime) -> list[ConnectorView]:
     ]
 
 
+def queue_view(db: Database, policy: Policy, now: datetime) -> QueueView:
+    """What waits everywhere, with the clock of each connector."""
+    return queue_views.queue_view(db, connector_views(db, now), policy, now)
+
+
+def one_queue(db: Database, connector_id: int, policy: Policy, now: datetime) -> OneQueue | None:
+    """What waits at one connector, in full; None: it is not known any more."""
+    found = next((row for row in connector_views(db, now) if row.connector.id == connector_id), None)
+    return None if found is None else queue_views.one_queue(db, found, policy, now)
+
+
 def status_view(db: Database, policy: Policy, now: datetime) -> StatusView:
     """How the bot itself and mail flow as a whole are doing."""
+    waits = queue_view(db, policy, now)
     return StatusView(
         now=now,
-        connectors=tuple(connector_views(db, now)),
-        unassigned=messages.summary(db, None),
+        connectors=waits.connectors,
+        unassigned=waits.unassigned,
+        unassigned_clock=waits.unassigned_clock,
+        stale=waits.stale,
         outbox=outbox.counts(db),
         dead=tuple(_line(item, now) for item in outbox.dead(db, SHOWN)),
         late=tuple(_line(item, now) for item in outbox.late(db, now - LATE_AFTER, SHOWN)),

@@ -27,6 +27,7 @@ from bot.slack.alert_parts import (
     whose,
 )
 from bot.slack.blocks import Block, Message, actions, button, context, fields, header, message, section
+from bot.slack.countdown import overview, stale_words
 from bot.slack.evidence import (
     SAY_NO_MORE,
     cause_words,
@@ -181,7 +182,8 @@ def _subject(view: IncidentView) -> Mrkdwn:
     missing = Mrkdwn("⚠️ the mail system no longer lists it") if connector.missing_since else Mrkdwn("")
     flapping = Mrkdwn("🔁 flapping: it keeps failing and recovering") if view.incident.flapping else Mrkdwn("")
     deadline = mrkdwn(" ({})", when(first)) if first else Mrkdwn("")
-    return lines(what, mrkdwn("*{}*{}", waiting(view), deadline), missing, flapping)
+    stale = stale_words(view.queue_read_at, view.now, stale=view.queue_stale)
+    return lines(what, mrkdwn("*{}*{}", waiting(view), deadline), stale, *overview(view.clock), missing, flapping)
 
 
 def _likely(view: IncidentView, about: Article) -> Mrkdwn:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlite_utils import Database
 
+from bot.core.mail_clock import BOUNCES_OVER
 from bot.core.permissions import Verb
 from bot.core.views import IncidentView
 from bot.services.incidents import acknowledge
-from bot.services.views import connector_views, incident_view, status_view
-from bot.slack import replies
+from bot.services.views import connector_views, incident_view, one_queue, queue_view, status_view
+from bot.slack import queues, replies
 from bot.slack.alert import DEFAULT_WORKSPACE
 from bot.slack.blocks import Message
 from bot.slack.explaining import Explaining
@@ -21,12 +22,14 @@ from bot.slack.fixing import Fixing
 from bot.slack.intake import Intake, Request
 from bot.slack.text import Mrkdwn, code, lines, mrkdwn, num
 from bot.slack.vocabulary import BY_NAME, Line, help_reply, parse, too_long, unescaped, unknown_word
-from storage import connectors, incidents, messages
+from storage import connectors, incidents, queue
 from storage.records import Connector, Incident, ProbeRecord
 
 MOST_PROBED = 50
 """So many connectors are probed at most by one `/mfi probe all`."""
 AT_ONCE = 8
+MOST_BOUNCED = 5000
+"""So many bounces are counted at most for one answer."""
 
 Handler = Callable[["Call"], Awaitable[None]]
 
@@ -87,6 +90,8 @@ class Commands:
         call = Call(request=request, line=Line(word, found.name, share))
         if word == "queue":
             await self._queue_of(call, found)
+        elif word == "bounced":
+            await self._bounced_of(call, found)
         else:
             await self._probe_one(call, found)
 
@@ -111,20 +116,39 @@ class Commands:
         await self._answer(call, replies.connectors_reply(views))
 
     async def _queue(self, call: Call) -> None:
-        if not call.argument:
+        word, _, rest = call.argument.partition(" ")
+        if word.casefold() == "bounced":
+            await self._bounced(replace(call, line=replace(call.line, argument=rest.strip())))
+        elif not call.argument:
             now = self._deps.clock()
-            views, nowhere = await self._deps.store.read(
-                lambda db: (connector_views(db, now), messages.summary(db, None))
-            )
-            await self._answer(call, replies.queue_reply(views, nowhere))
+            view = await self._deps.store.read(lambda db: queue_view(db, self._deps.policy, now))
+            await self._answer(call, queues.queue_reply(view))
         elif found := await self._one_connector(call, "queue"):
             await self._queue_of(call, found)
 
     async def _queue_of(self, call: Call, connector: Connector) -> None:
         now = self._deps.clock()
-        views = await self._deps.store.read(lambda db: connector_views(db, now))
-        own = [view for view in views if view.connector.id == connector.id]
-        await self._answer(call, replies.queue_reply(own, None))
+        one = await self._deps.store.read(lambda db: one_queue(db, connector.id, self._deps.policy, now))
+        if one is None:
+            await self._intake.tell(call.request, Mrkdwn("That connector is not known any more."))
+        else:
+            await self._answer(call, queues.one_queue_reply(one))
+
+    async def _bounced(self, call: Call) -> None:
+        found = await self._one_connector(call, "bounced") if call.argument else None
+        if call.argument and found is None:
+            return
+        await self._bounced_of(call, found)
+
+    async def _bounced_of(self, call: Call, connector: Connector | None) -> None:
+        now = self._deps.clock()
+        bounces = await self._deps.store.read(
+            lambda db: queue.bounced(
+                db, connector_id=connector.id if connector else None, since=now - BOUNCES_OVER, limit=MOST_BOUNCED
+            )
+        )
+        name = connector.name if connector else None
+        await self._answer(call, queues.bounced_reply(bounces, BOUNCES_OVER, name, most=MOST_BOUNCED))
 
     async def _incident(self, call: Call) -> None:
         view = await self._view(call)

@@ -12,27 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.views import Difference, Disagreement, IncidentView
-from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, prose, when
+from bot.core.evidence import Sample, SampleKind
+from bot.core.two_views import ABOUT_ADDRESSES, MAIL_SYSTEM
+from bot.core.two_views import conclusion as in_words
+from bot.core.views import AllowedFrom, Difference, Disagreement, IncidentView
+from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, prose, source, when
 from bot.slack.wording import SEEN_FROM_HERE, STAGE_WORDS, ago, count, seconds
 from knowledge.causes import CAUSE_WORDS
 from knowledge.classify import Cause
 from storage.records import CodeCount, Connector, ConnectorKind, ProbeRecord, QueueSummary
 
-CONCLUSIONS = {
-    Disagreement.FIREWALL_ADMITS_BOT_ONLY: Mrkdwn(
-        "Our probe gets through, the mail system does not: a firewall admits this host but not the mail system's "
-        "addresses. Compare the firewall's allowed source addresses."
-    ),
-    Disagreement.BOT_IS_BLOCKED: Mrkdwn(
-        "Our probe fails, yet mail leaves through this connector: it is this host that is blocked, not the mail."
-    ),
-    Disagreement.DIFFERENT_CODES: Mrkdwn(
-        "Both fail, each in its own way: the server may treat the two source addresses differently, or there are two "
-        "faults. Start with what the queue says: that is what stops the mail."
-    ),
-}
-
+RANGES_SHOWN = 8
+RANGES_LINK = "https://learn.microsoft.com/microsoft-365/enterprise/microsoft-365-ip-web-service"
 
 _WORDS: dict[str, str] = {str(cause): words for cause, words in CAUSE_WORDS.items()}
 
@@ -130,8 +121,9 @@ def queue_line(view: IncidentView) -> Mrkdwn:
     read = mrkdwn("read {}", ago(view.queue_read_at, view.now)) if view.queue_read_at else Mrkdwn("")
     if view.queue_stale:
         read = mrkdwn("⚠️ stale: {}", read or "never read")
-    shown = [code_line(each) for each in view.queue.by_code[:3]] or [Mrkdwn("nothing waits")]
-    return lines(*shown, read)
+    groups = view.queue.by_code if view.sample is None else [g for g in view.queue.by_code if g.code]
+    shown = [code_line(each) for each in groups[:3]] or [Mrkdwn("nothing waits")]
+    return lines(sample_line(view.sample), *shown, read)
 
 
 def code_line(group: CodeCount) -> Mrkdwn:
@@ -176,9 +168,39 @@ def probe_line(probe: ProbeRecord | None, view_now: IncidentView) -> Mrkdwn:
 
 def conclusion(view: IncidentView) -> Mrkdwn:
     """What it means when the two disagree; empty when they agree."""
-    if view.disagreement is None:
+    return differ(view.disagreement, view.allowed_from)
+
+
+def differ(kind: Disagreement | None, allowed: AllowedFrom | None) -> Mrkdwn:
+    """The same of any connector, with the mail system's own addresses where they help."""
+    if kind is None:
         return Mrkdwn("")
-    return mrkdwn("⚖️ *Queue and probe disagree.* {}", CONCLUSIONS[view.disagreement])
+    ranges = _ranges(allowed) if allowed is not None and kind in ABOUT_ADDRESSES else Mrkdwn("")
+    return lines(mrkdwn("⚖️ *Queue and probe disagree.* {}", differ_words(kind, allowed)), ranges)
+
+
+def differ_words(kind: Disagreement, allowed: AllowedFrom | None) -> Mrkdwn:
+    """The conclusion alone."""
+    return prose(in_words(kind, allowed.system if allowed else MAIL_SYSTEM), 600)
+
+
+def _ranges(allowed: AllowedFrom) -> Mrkdwn:
+    if not allowed.ranges or allowed.read_at is None:
+        return mrkdwn("{} connects from the ranges in {}.", allowed.system, source(RANGES_LINK, "Microsoft's list"))
+    shown = joined([code(network, 60) for network in allowed.ranges[:RANGES_SHOWN]], " ")
+    more = mrkdwn(" and {} more", len(allowed.ranges) - RANGES_SHOWN) if len(allowed.ranges) > RANGES_SHOWN else ""
+    return mrkdwn("{} connects from {}{} (list of {}).", allowed.system, shown, more, when(allowed.read_at))
+
+
+def sample_line(sample: Sample | None) -> Mrkdwn:
+    """How far the known reasons speak for what waits; empty where all are known, or none is."""
+    if sample is None:
+        return Mrkdwn("")
+    if sample.kind is SampleKind.AGREES:
+        return mrkdwn("{} wait; {} of {} looked at say {}", sample.waiting, sample.known, sample.known, sample.code)
+    if sample.kind is SampleKind.FEW:
+        return mrkdwn("{} wait; {} looked at so far, the rest unknown", sample.waiting, sample.known)
+    return mrkdwn("{} wait; {} looked at say different things, the rest unknown", sample.waiting, sample.known)
 
 
 def changes(differences: tuple[Difference, ...]) -> Mrkdwn:
@@ -193,6 +215,13 @@ def changes(differences: tuple[Difference, ...]) -> Mrkdwn:
 def by_code(summary: QueueSummary) -> Mrkdwn:
     """ "42 × 4.4.316, 3 × 4.4.317"."""
     return joined([mrkdwn("{} × {}", g.count, g.code or "no reason yet") for g in summary.by_code[:6]], ", ")
+
+
+def reasons(summary: QueueSummary, sample: Sample | None) -> Mrkdwn:
+    """The same, in which a sample that agrees speaks for all: "4.4.316 (10 of 10 looked at)"."""
+    if sample is None or sample.kind is not SampleKind.AGREES:
+        return by_code(summary)
+    return mrkdwn("{} ({} of {} looked at)", sample.code, sample.known, sample.known)
 
 
 def is_partner(connector: Connector | None) -> bool:

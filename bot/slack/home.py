@@ -5,8 +5,11 @@ from __future__ import annotations
 from bot.core.forecast import plain_span as span
 from bot.core.views import ConnectorView, StatusView
 from bot.slack.blocks import View, context, divider, header, home, section
+from bot.slack.countdown import by_when, life_bar, pace_words, stale_words
+from bot.slack.evidence import differ_words
 from bot.slack.lists import by_urgency, health_line, urgent_first, warning_lines, warnings_of
-from bot.slack.text import Mrkdwn, code, lines, mrkdwn, num, plain, prose, when
+from bot.slack.queues import stale_lines, unassigned_row
+from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, plain, prose, when
 from bot.slack.wording import bounce, count, emoji, state_words
 from storage.records import Incident, OutboxState
 
@@ -32,9 +35,11 @@ def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
             else None,
             *((divider(), section(warning_lines(view.connectors))) if ahead else ()),
             divider(),
-            section(Mrkdwn("*Waiting mail*")),
+            section(lines(Mrkdwn("*Waiting mail*"), stale_lines(view.stale, view.now))),
             *(section(_queue(v)) for v in waiting[:QUEUES_SHOWN]),
-            section(Mrkdwn("Nothing waits." if not waiting else "")),
+            section(_more(len(waiting))),
+            section(unassigned_row(view.unassigned, view.unassigned_clock, view.now)),
+            section(Mrkdwn("Nothing waits." if not waiting and not view.unassigned.total else "")),
             divider(),
             section(lines(Mrkdwn("*Ask*"), commands)),
             context(_own(view, socket), mrkdwn("drawn {}", when(view.now))),
@@ -43,6 +48,7 @@ def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
 
 
 def _incident(incident: Incident, view: ConnectorView) -> Mrkdwn:
+    kind = view.disagreement
     return lines(
         mrkdwn(
             "{} *#{} {}* · {} · {}",
@@ -50,16 +56,26 @@ def _incident(incident: Incident, view: ConnectorView) -> Mrkdwn:
         ),
         mrkdwn("open for {} · {} waiting, *{}*", span(view.now - incident.opened_at), view.queue.total,
                bounce(view.queue.first_expiry_at, view.now)),
+        by_when(view.clock),
+        mrkdwn("⚖️ {}", differ_words(kind, view.allowed_from)) if kind is not None else None,
     )  # fmt: skip
 
 
 def _queue(view: ConnectorView) -> Mrkdwn:
-    return mrkdwn(
-        "{}: {}, {}",
-        code(view.connector.name, 80),
-        count(view.queue.total, "message"),
-        bounce(view.queue.first_expiry_at, view.now),
+    return lines(
+        mrkdwn(
+            "{}: {}, {}",
+            code(view.connector.name, 80),
+            count(view.queue.total, "message"),
+            bounce(view.queue.first_expiry_at, view.now),
+        ),
+        joined([life_bar(view.clock), pace_words(view.clock)], " "),
+        stale_words(view.queue_read_at, view.now, stale=view.queue_stale),
     )
+
+
+def _more(waiting: int) -> Mrkdwn:
+    return mrkdwn("… and {} more", waiting - QUEUES_SHOWN) if waiting > QUEUES_SHOWN else Mrkdwn("")
 
 
 def _own(view: StatusView, socket: str) -> Mrkdwn:

@@ -14,7 +14,7 @@ from bot.slack.replies import PICK
 from bot.slack.text import Mrkdwn, mrkdwn, num
 from storage.records import Connector, Incident, IncidentState
 
-_PICKED = re.compile(re.escape(PICK) + r"\.(?P<share>share-)?(?P<word>probe|queue)\.\d{1,3}")
+_PICKED = re.compile(re.escape(PICK) + r"\.(?P<share>share-)?(?P<word>probe|queue|bounced)\.\d{1,3}")
 NO_LONGER = Mrkdwn("This button is of another time: what it belonged to is not there any more.")
 
 

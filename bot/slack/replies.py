@@ -6,15 +6,13 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from bot.core.events import EventKind
-from bot.core.forecast import plain_span as span
 from bot.core.permissions import Admins, Decision
 from bot.core.views import ConnectorView, IncidentView, StatusView
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, actions, button, context, message, section
-from bot.slack.evidence import Target, by_code, cause_words, configured, shown_host, targets
+from bot.slack.evidence import Target, cause_words, configured, shown_host, targets
 from bot.slack.lists import (
     SHOWN,
-    by_urgency,
     health_line,
     incident_line,
     some,
@@ -29,13 +27,12 @@ from bot.slack.wording import (
     STAGE_WORDS,
     TLS_WORDS,
     ago,
-    bounce,
     count,
     emoji,
     seconds,
 )
 from knowledge.article import Article
-from storage.records import Connector, Incident, IncidentState, OutboxState, ProbeRecord, QueueSummary
+from storage.records import Connector, Incident, IncidentState, OutboxState, ProbeRecord
 
 PICK = "mfi.pick"
 """Action id prefix of the buttons that choose one of several candidates: mfi.pick.<word>.<number>."""
@@ -176,34 +173,6 @@ def _probe_words(view: ConnectorView) -> Mrkdwn:
         return mrkdwn("nothing to dial {}", ago(view.probe.at, view.now))
     result = "probe fine" if view.probe.ok else f"probe {view.probe.code or 'failed'}"
     return mrkdwn("{} {}", result, ago(view.probe.at, view.now))
-
-
-def queue_reply(views: Sequence[ConnectorView], unassigned: QueueSummary | None) -> Message:
-    """What waits where, the most urgent first. Without `unassigned`: of one connector."""
-    waiting = by_urgency(v for v in views if v.queue.total)
-    total = sum(v.queue.total for v in waiting) + (unassigned.total if unassigned else 0)
-    if not total:
-        where = mrkdwn(" at {}", code(views[0].connector.name, 100)) if unassigned is None and views else Mrkdwn("")
-        return note(mrkdwn("✅ Nothing waits{}.", where))
-    head = mrkdwn("*{} waiting*", count(total, "message"))
-    rows = [_queue_row(v) for v in waiting[:SHOWN]]
-    if unassigned and unassigned.total:
-        rows.append(mrkdwn("⚪ belonging to no known connector: {} ({})", unassigned.total, by_code(unassigned)))
-    more = mrkdwn("… and {} more connectors", len(waiting) - SHOWN) if len(waiting) > SHOWN else None
-    return message(
-        lines(head, *rows[:5]), [section(head), *(section(row) for row in rows), section(more or Mrkdwn(""))]
-    )
-
-
-def _queue_row(view: ConnectorView) -> Mrkdwn:
-    queue = view.queue
-    oldest, first = queue.oldest_received_at, queue.first_expiry_at
-    age = span(view.now - oldest) if oldest else "unknown"
-    deadline = mrkdwn(" ({})", when(first)) if first else Mrkdwn("")
-    return lines(
-        mrkdwn("📬 *{}* · {} · {}", code(view.connector.name, 100), count(queue.total, "message"), by_code(queue)),
-        mrkdwn("oldest {}, *{}*{}", age, bounce(first, view.now), deadline),
-    )
 
 
 def probing(connector: Connector) -> Message:

@@ -1,4 +1,4 @@
-"""`mfi connectors|queue|incidents|outbox`: rows as plain dicts (the JSON), drawn as tables for people."""
+"""`mfi connectors|incidents|outbox`: rows as plain dicts (the JSON), drawn as tables for people."""
 
 from __future__ import annotations
 
@@ -56,22 +56,6 @@ def _connectors(db: Database, now: datetime) -> list[Row]:
     ]
 
 
-def _queue(db: Database, now: datetime) -> list[Row]:
-    return [
-        {
-            "connector": view.connector.name,
-            "code": group.code,
-            "waiting": group.count,
-            "oldest_received_at": group.oldest_received_at,
-            "first_bounce_at": group.first_expiry_at,
-            "reason": group.reason,
-            "destination": group.remote_host or group.remote_ip,
-        }
-        for view in connector_views(db, now)
-        for group in view.queue.by_code
-    ]
-
-
 def _incidents(db: Database, now: datetime) -> list[Row]:
     names = {view.connector.id: view.connector.name for view in connector_views(db, now)}
     return [
@@ -107,7 +91,6 @@ def _outbox(db: Database) -> list[Row]:
 
 _READERS: dict[str, Callable[[Database, datetime], list[Row]]] = {
     "connectors": _connectors,
-    "queue": _queue,
     "incidents": _incidents,
     "outbox": lambda db, now: _outbox(db),
 }
@@ -116,7 +99,6 @@ _EMPTY = {
     "connectors": "No connectors yet. Export them and import the file:\n"
     "  Get-OutboundConnector | ConvertTo-Json -Depth 4 > connectors.json\n"
     "  mfi import connectors connectors.json",
-    "queue": "Nothing waits.",
     "incidents": "No incidents.",
     "outbox": "Slack is owed nothing.",
 }
@@ -124,10 +106,6 @@ _EMPTY = {
 
 def _ago(moment: datetime | None, now: datetime) -> str:
     return "never" if moment is None else f"{plain_span(now - moment)} ago"
-
-
-def _left(moment: datetime, now: datetime) -> str:
-    return "bounced" if moment <= now else f"in {plain_span(moment - now)}"
 
 
 def _probe_word(row: Mapping[str, Any], now: datetime) -> str:
@@ -147,14 +125,6 @@ _COLUMNS: dict[str, dict[str, Callable[[Mapping[str, Any], datetime], str]]] = {
         "Waiting": lambda r, now: str(r["waiting"]),
         "Last probe": _probe_word,
         "Incidents": lambda r, now: " ".join(f"#{number}" for number in r["incidents"]),
-    },
-    "queue": {
-        "Connector": lambda r, now: r["connector"],
-        "Code": lambda r, now: r["code"] or "no reason yet",
-        "Waiting": lambda r, now: str(r["waiting"]),
-        "Oldest": lambda r, now: _ago(r["oldest_received_at"], now),
-        "First bounce": lambda r, now: _left(r["first_bounce_at"], now),
-        "Destination": lambda r, now: r["destination"] or "",
     },
     "incidents": {
         "Incident": lambda r, now: f"#{r['id']}",

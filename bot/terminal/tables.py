@@ -33,7 +33,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     for header in headers:
         drawn.add_column(escape(header), overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(_one_line(cell)) for cell in row))
+        drawn.add_row(*(Text(one_line(cell)) for cell in row))
     return printed(drawn)
 
 
@@ -42,9 +42,9 @@ def render_findings(findings: Sequence[Finding]) -> str:
     lines: list[RenderableType] = []
     for finding in findings:
         mark, style = _MARKS[finding.level]
-        lines.append(Text.assemble((f"{mark} ", style), (finding.what, "bold"), f": {_one_line(finding.says)}"))
+        lines.append(Text.assemble((f"{mark} ", style), (finding.what, "bold"), f": {one_line(finding.says)}"))
         if finding.fix:
-            lines.append(Text(f"    → {_one_line(finding.fix)}"))
+            lines.append(Text(f"    → {one_line(finding.fix)}"))
     faults = sum(f.level == "fault" for f in findings)
     lines.append(Text(""))
     lines.append(Text("Everything checked is fine." if not faults else f"{faults} to fix.", "bold"))
@@ -55,8 +55,8 @@ def render_import(report: ImportReport) -> str:
     """What an import did, then every row that it could not use."""
     counts = report.counts
     head = f"{report.kind}: {counts.added} added, {counts.changed} changed, {counts.unchanged} unchanged"
-    notes = [Text(_one_line(note)) for note in report.notes]
-    bad = [Text(f"  line {problem.line}: {_one_line(problem.text)}") for problem in report.problems]
+    notes = [Text(one_line(note)) for note in report.notes]
+    bad = [Text(f"  line {problem.line}: {one_line(problem.text)}") for problem in report.problems]
     if not bad:
         return printed(Text(head), *notes)
     return printed(Text(head), *notes, Text(f"{len(bad)} not used:"), *bad)
@@ -70,6 +70,6 @@ def render_syncs(outcomes: Sequence[Mapping[str, Any]]) -> str:
     return table(["Mail system", "Result", "What changed"], rows)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Foreign text can't move the cursor or forge a line: control characters become visible marks."""
     return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))

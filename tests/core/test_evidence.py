@@ -7,15 +7,15 @@ import pytest
 
 from bot.core.evidence import (
     ProbeRun,
-    disagreement,
+    SampleKind,
     folded,
     is_certificate_trouble,
     run_of,
+    sample_of,
     trouble_code,
     troubles,
 )
 from bot.core.policy import Policy
-from bot.core.views import Disagreement
 from storage.records import CodeCount, ProbeRecord, QueueSummary
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -157,22 +157,47 @@ def test_each_trouble_is_listed_once_with_who_saw_it(
 
 
 @pytest.mark.parametrize(
-    ("held", "run", "flows", "expected"),
+    ("held", "expected"),
     [
-        (queue(), ProbeRun(), False, None),
-        (queue(), FINE, True, None),
-        (queue(group("4.4.316")), FINE, False, Disagreement.FIREWALL_ADMITS_BOT_ONLY),
-        (queue(group("4.4.315")), FINE, False, Disagreement.FIREWALL_ADMITS_BOT_ONLY),
-        (queue(group("4.4.318")), FINE, False, None),
-        (queue(), REFUSED, True, Disagreement.BOT_IS_BLOCKED),
-        (queue(), REFUSED, False, None),
-        (queue(group(None)), REFUSED, False, None),
-        (queue(group("4.4.316")), REFUSED, False, None),
-        (queue(group("4.4.315")), REFUSED, False, Disagreement.DIFFERENT_CODES),
-        (queue(group("4.4.316")), ProbeRun(), False, None),
+        (queue(), None),
+        (queue(group("4.4.316", count=10)), None),
+        (queue(group(None, count=10)), None),
+        (queue(group("4.4.316", count=10), group(None, count=29_990)), (SampleKind.AGREES, "4.4.316", 10, 30_000)),
+        (queue(group("4.4.316", count=3), group(None)), (SampleKind.AGREES, "4.4.316", 3, 4)),
+        (queue(group("4.4.316", count=2), group(None, count=40)), (SampleKind.FEW, "4.4.316", 2, 42)),
+        (
+            queue(group("4.4.316", count=9), group("4.4.315"), group(None, count=90)),
+            (SampleKind.MIXED, None, 10, 100),
+        ),
+        (queue(group("4.4.316", count=10), group(None, age=15, count=990)), None),
+        (
+            queue(group("5.1.0", count=2, reason="nullMX"), group("4.4.312", reason="nullMX"), group(None, count=7)),
+            (SampleKind.AGREES, "4.4.312", 3, 10),
+        ),
     ],
 )
-def test_a_difference_between_the_views_is_named(
-    held: QueueSummary, run: ProbeRun, flows: bool, expected: Disagreement | None
+def test_a_sample_of_known_reasons_speaks_for_the_rest_only_where_it_agrees(
+    held: QueueSummary, expected: tuple[SampleKind, str | None, int, int] | None
 ) -> None:
-    assert disagreement(held, run, flows=flows) is expected
+    found = sample_of(held, POLICY, NOW)
+    assert (found and (found.kind, found.code, found.known, found.waiting)) == expected
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        (queue(group("4.4.316", age=30, count=10), group(None, age=300, count=990)), [("4.4.316", 1000, 300)]),
+        (queue(group("4.4.316", age=30, count=2), group(None, age=300, count=990)), [("4.4.316", 2, 30)]),
+        (
+            queue(group("4.4.316", age=30, count=9), group("4.4.315", age=40), group(None, age=300, count=990)),
+            [("4.4.316", 9, 30), ("4.4.315", 1, 40)],
+        ),
+        (queue(group("4.4.316", age=30, count=10), group(None, age=5, count=990)), [("4.4.316", 10, 30)]),
+    ],
+)
+def test_an_incident_counts_everything_that_most_likely_waits_for_its_reason(
+    held: QueueSummary, expected: list[tuple[str, int, int]]
+) -> None:
+    found = [(t.code, t.waiting) for t in troubles(held, FINE, POLICY, NOW)]
+    ages = [(c, w.count, int((NOW - w.oldest_received_at).total_seconds() // 60)) for c, w in found if w]
+    assert ages == expected

@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ from bot.core.foresight import Warned
 from bot.core.permissions import Admins, Decision
 from bot.core.views import Disagreement, IncidentView
 from bot.services.destination import Fit, OurConnector
-from bot.slack import replies
+from bot.slack import queues, replies
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, sections_only, text_only
 from bot.slack.explain_modal import answer_view, paste_view
@@ -52,6 +53,7 @@ HERE = Path(__file__).parent
 HOSTILE: tuple[str, ...] = _module(HERE / "hostile_texts.py").HOSTILE
 World: Any = _module(HERE.parent / "slack" / "conftest.py").World
 ABOUT = articles().for_code("4.4.316")
+DISAGREES, DAY = Disagreement.FIREWALL_ADMITS_BOT_ONLY, timedelta(days=1)
 
 OURS = re.compile(
     r"<@[UW][A-Z0-9]+>|<!subteam\^S[A-Z0-9]+>"
@@ -217,8 +219,15 @@ def _templates() -> Iterator[tuple[str, Template]]:
         ),
     )
     yield "connectors", lambda f: replies.connectors_reply([World(f).row()] * 20)
-    yield "queue", lambda f: replies.queue_reply([World(f).row()] * 20, World(f).queue(3, f))
-    yield "queue of one", lambda f: replies.queue_reply([World(f).row(queue=World(f).queue(0))], None)
+    yield "queue", lambda f: queues.queue_reply(World(f).waits(*[World(f).row()] * 20, stale=True))
+    yield "empty queue", lambda f: queues.queue_reply(replace(World(f).waits(unassigned=0, stale=True), connectors=()))
+    yield "queue of one", lambda f: queues.one_queue_reply(World(f).one_queue(disagreement=DISAGREES, queue_stale=True))
+    yield (
+        "queue of one, which differs, with foreign ranges",
+        lambda f: queues.one_queue_reply(World(f).one_queue(disagreement=DISAGREES, allowed_from=World(f).allowed(f))),
+    )
+    yield "empty queue of one", lambda f: queues.one_queue_reply(World(f).one_queue(queue=World(f).queue(0)))
+    yield "bounced", lambda f: queues.bounced_reply([World(f).bounce(code=f)] * 3, DAY, f, most=3)
     yield "probing", lambda f: replies.probing(World(f).connector())
     yield "probe", lambda f: replies.probe_reply(World(f).connector(), World(f).probe(cause=f, stage=f))
     yield "probe fine", lambda f: replies.probe_reply(World(f).connector(), World(f).probe(True))

@@ -11,6 +11,7 @@ import yaml
 
 from bot.core.blockkit import problems
 from bot.core.fix_plan import Plan, PlanStep, SenderCount
+from bot.core.mail_clock import MailClock
 from bot.core.permissions import Admins, Decision
 from bot.slack import replies
 from bot.slack.blocks import Message, bounded, message, section, sections_only, text_only
@@ -162,23 +163,6 @@ def test_connectors_are_listed_failing_ones_first(world: Any) -> None:
     assert "mfi import connectors" in shown(replies.connectors_reply([]))
 
 
-def test_the_queue_lists_the_most_urgent_first(world: Any) -> None:
-    late = world.queue(5)
-    late = QueueSummary(by_code=(replace(late.by_code[0], first_expiry_at=world.now + timedelta(minutes=10)),))
-    urgent = world.row(connector=world.connector(name="Urgent"), queue=late)
-    said = shown(replies.queue_reply([world.row(), urgent], world.queue(3, None)))
-    assert said.index("Urgent") < said.index("Contoso inbound")
-    assert "first bounce in 10 min" in said
-    assert "belonging to no known connector: 3" in said
-    assert "… and 5 more connectors" in shown(replies.queue_reply([world.row()] * 20, None))
-
-
-def test_an_empty_queue_is_good_news(world: Any) -> None:
-    empty = world.row(queue=QueueSummary())
-    assert "✅ Nothing waits at `Contoso inbound`." in shown(replies.queue_reply([empty], None))
-    assert "✅ Nothing waits." in shown(replies.queue_reply([], QueueSummary()))
-
-
 def test_a_probe_shows_each_server_and_how_far_it_came(world: Any) -> None:
     said = shown(replies.probe_reply(world.connector(), world.probe()))
     assert "✓ DNS 3 ms · *❌ connecting*" in said
@@ -248,7 +232,9 @@ def test_open_incidents_are_listed(world: Any) -> None:
 def test_home_shows_what_needs_attention_first(world: Any) -> None:
     said = shown(home_view(world.status(), "connected", help_lines()))
     assert said.index("*#12 4.4.316*") < said.index("42 messages, first bounce in 19 h") < said.index("/mfi explain")
-    calm = shown(home_view(world.status(world.row(0, queue=QueueSummary())), "connected", help_lines()))
+    none = QueueSummary()
+    quiet = world.status(world.row(0, queue=none, clock=MailClock()), unassigned=none)
+    calm = shown(home_view(quiet, "connected", help_lines()))
     assert "None. Mail flows." in calm
     assert "Nothing waits." in calm
     blind = world.status(monitor=(world.incident(connector_id=None, code="blind"),))

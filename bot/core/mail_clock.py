@@ -1,0 +1,167 @@
+"""The 24-hour clock of one connector: how long its mail has waited, and how much of it bounces by when. Pure.
+
+Counts come in buckets of 15 minutes (storage/queue.py keeps them), so an age or a deadline is right to a quarter of an
+hour; the first bounce is exact. A deadline counts as soon as its bucket begins: rather too early than too late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from storage.queue_records import BUCKET, Flow, QueueClock
+from storage.records import QueueSummary
+
+BANDS = (
+    (timedelta(minutes=15), "<15 min"),
+    (timedelta(hours=1), "15-60 min"),
+    (timedelta(hours=4), "1-4 h"),
+    (timedelta(hours=8), "4-8 h"),
+    (timedelta(hours=12), "8-12 h"),
+    (timedelta(hours=20), "12-20 h"),
+    (timedelta(hours=24), "20-24 h"),
+    (timedelta.max, ">24 h"),
+)
+"""Each age band with its end."""
+HOURS = (1, 2, 4, 8, 24)
+"""By so many hours from now the bounces are counted."""
+PACE_OVER = timedelta(hours=1)
+"""The time over which arrivals and departures are averaged."""
+BOUNCES_OVER = timedelta(hours=24)
+"""The time over which bounces that happened are counted."""
+SHORTEST = timedelta(minutes=5)
+"""Less than this says nothing of a pace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """How many messages have waited for a time within this band."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """How many messages bounce within so many hours from now, unless they leave before."""
+
+    hours: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The clock hour (by its start, UTC) in which most messages bounce."""
+
+    at: datetime
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How many messages came and went in `over`. `bounced` and `unknown` went, too; unknown: nobody saw how."""
+
+    over: timedelta
+    arrived: int
+    delivered: int
+    bounced: int
+    unknown: int
+
+    @property
+    def arrivals(self) -> float:
+        """Messages per minute that came in."""
+        return self.arrived / (self.over.total_seconds() / 60)
+
+    @property
+    def drains(self) -> float:
+        """Messages per minute that left, however they did."""
+        return (self.delivered + self.bounced + self.unknown) / (self.over.total_seconds() / 60)
+
+    def empty_in(self, waiting: int) -> timedelta | None:
+        """When the queue is empty at this pace; None: it does not shrink."""
+        net = self.drains - self.arrivals
+        return timedelta(minutes=waiting / net) if net > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailClock:
+    """What people look at first. `hourly`: bounces in each of the next 24 hours, the first with what is overdue.
+
+    `bounced`: how many bounced in the last 24 hours. `life`: the share of its time that the first to bounce has used.
+    """
+
+    waiting: int = 0
+    first_bounce_at: datetime | None = None
+    life: float = 0.0
+    overdue: int = 0
+    bands: tuple[Band, ...] = ()
+    due: tuple[Due, ...] = ()
+    hourly: tuple[int, ...] = ()
+    peak: Peak | None = None
+    pace: Pace | None = None
+    bounced: int = 0
+
+    def within(self, hours: int) -> int:
+        """How many bounce within so many hours (one of HOURS)."""
+        return next((due.count for due in self.due if due.hours == hours), 0)
+
+
+def mail_clock(
+    queue: QueueSummary, held: QueueClock, now: datetime, *, flow: Flow | None = None, bounced: int = 0
+) -> MailClock:
+    """The clock of what waits. `flow`: what came and went lately; `bounced`: how many bounced in BOUNCES_OVER."""
+    left = [(max(moment - now, timedelta(0)), count) for moment, count in held.expiries]
+    return MailClock(
+        waiting=queue.total,
+        first_bounce_at=queue.first_expiry_at,
+        life=_life(queue, now),
+        overdue=sum(count for moment, count in held.expiries if moment + BUCKET <= now),
+        bands=_bands(held.received, now),
+        due=tuple(Due(hours=h, count=sum(n for away, n in left if away < timedelta(hours=h))) for h in HOURS),
+        hourly=tuple(sum(n for away, n in left if away // timedelta(hours=1) == hour) for hour in range(24)),
+        peak=_peak(held.expiries, now),
+        pace=pace_of(flow, now),
+        bounced=bounced,
+    )
+
+
+def pace_of(flow: Flow | None, now: datetime) -> Pace | None:
+    """What came and went; None where the time is too short to say."""
+    if flow is None or now - flow.since < SHORTEST:
+        return None
+    return Pace(
+        over=now - flow.since,
+        arrived=flow.arrived,
+        delivered=flow.delivered,
+        bounced=flow.bounced,
+        unknown=flow.unknown,
+    )
+
+
+def _life(queue: QueueSummary, now: datetime) -> float:
+    oldest, first = queue.oldest_received_at, queue.first_expiry_at
+    if oldest is None or first is None or first <= oldest:
+        return 0.0
+    return min(max((now - oldest) / (first - oldest), 0.0), 1.0)
+
+
+def _bands(received: Iterable[tuple[datetime, int]], now: datetime) -> tuple[Band, ...]:
+    """A bucket is as old as its middle."""
+    ages = [(now - moment - BUCKET / 2, count) for moment, count in received]
+    starts = (timedelta.min, *(end for end, _ in BANDS))
+    return tuple(
+        Band(name=name, count=sum(count for age, count in ages if start <= age < end))
+        for start, (end, name) in zip(starts, BANDS, strict=False)
+    )
+
+
+def _peak(expiries: Iterable[tuple[datetime, int]], now: datetime) -> Peak | None:
+    hours: dict[datetime, int] = {}
+    for moment, count in expiries:
+        hour = max(moment, now).replace(minute=0, second=0, microsecond=0)
+        hours[hour] = hours.get(hour, 0) + count
+    if not hours:
+        return None
+    at = max(hours, key=lambda hour: (hours[hour], -hour.timestamp()))
+    return Peak(at=at, count=hours[at])

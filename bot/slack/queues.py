@@ -1,0 +1,179 @@
+"""What `/mfi queue …` answers: what waits everywhere, at one connector, and what has bounced. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from bot.core.forecast import plain_span as span
+from bot.core.mail_clock import MailClock
+from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource
+from bot.slack.blocks import Message, context, fields, message, section
+from bot.slack.countdown import (
+    ages_chart,
+    bounces_chart,
+    by_when,
+    heading,
+    hours_spark,
+    life_bar,
+    pace_words,
+    stale_words,
+)
+from bot.slack.evidence import by_code, code_line, differ, reasons, sample_line
+from bot.slack.lists import SHOWN, by_urgency
+from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, prose, when
+from bot.slack.wording import bounce, count
+from storage.queue_records import Bounce
+from storage.records import QueueSummary
+
+SENDERS_SHOWN = 10
+HOW_TO_LOOK = mrkdwn(
+    "{}: ages, recipients, senders · {}: what came back", code("/mfi queue <connector>"), code("/mfi queue bounced")
+)
+
+
+def queue_reply(view: QueueView) -> Message:
+    """What waits where, the most urgent first; then what belongs to no connector. Old figures are said to be old."""
+    waiting = by_urgency(v for v in view.connectors if v.queue.total)
+    total = sum(v.queue.total for v in waiting) + view.unassigned.total
+    bounced = sum(v.clock.bounced for v in view.connectors) + view.unassigned_clock.bounced
+    old = stale_lines(view.stale, view.now)
+    if not total:
+        gone = mrkdwn(" {} bounced in the last 24 h: `/mfi queue bounced`.", bounced) if bounced else Mrkdwn("")
+        nothing = lines(mrkdwn("✅ Nothing waits.{}", gone), old)
+        return message(nothing, [section(nothing)])
+    head = lines(heading(total, bounced, len(waiting)), old)
+    rows = [queue_row(v) for v in waiting[:SHOWN]]
+    more = mrkdwn("… and {} more connectors", len(waiting) - SHOWN) if len(waiting) > SHOWN else None
+    nowhere = unassigned_row(view.unassigned, view.unassigned_clock, view.now)
+    return message(
+        lines(head, *map(_in_a_line, waiting[:5]), nowhere),
+        [
+            section(head),
+            *(section(row) for row in rows),
+            section(more or Mrkdwn("")),
+            section(nowhere),
+            context(HOW_TO_LOOK),
+        ],
+    )
+
+
+def queue_row(view: ConnectorView) -> Mrkdwn:
+    """One connector among others: how much, the bar of its countdown, how many by when."""
+    queue, clock = view.queue, view.clock
+    oldest = span(view.now - queue.oldest_received_at) if queue.oldest_received_at else "unknown"
+    return lines(
+        mrkdwn("📬 *{}* · {} · {}", code(view.connector.name, 100), count(queue.total, "message"),
+               reasons(queue, view.sample)),
+        joined(
+            [life_bar(clock), mrkdwn("oldest {}, *{}*", oldest, bounce(queue.first_expiry_at, view.now))], " "
+        ),
+        by_when(clock),
+        pace_words(clock),
+        stale_words(view.queue_read_at, view.now, stale=view.queue_stale),
+    )  # fmt: skip
+
+
+def _in_a_line(view: ConnectorView) -> Mrkdwn:
+    return mrkdwn(
+        "📬 {}: {}, {}", code(view.connector.name, 100), view.queue.total,
+        bounce(view.queue.first_expiry_at, view.now),
+    )  # fmt: skip
+
+
+def unassigned_row(queue: QueueSummary, clock: MailClock, now: datetime) -> Mrkdwn:
+    """What belongs to no known connector; empty when everything does."""
+    if not queue.total:
+        return Mrkdwn("")
+    return lines(
+        mrkdwn("⚪ *belonging to no known connector* · {} · {}", count(queue.total, "message"), by_code(queue)),
+        joined([life_bar(clock), mrkdwn("*{}*", bounce(queue.first_expiry_at, now))], " "),
+    )
+
+
+def stale_lines(stale: Iterable[StaleSource], now: datetime) -> Mrkdwn:
+    """Which mail systems' figures are old."""
+    return lines(
+        *(
+            mrkdwn(
+                "⚠️ *stale*: {} was last read {} ago{}", code(s.backend, 60), span(now - s.read_at),
+                mrkdwn("; the last try failed: {}", prose(s.error, 200)) if s.error else Mrkdwn(""),
+            )
+            for s in stale
+        )
+    )  # fmt: skip
+
+
+def one_queue_reply(one: OneQueue) -> Message:
+    """What waits at one connector: how old, bouncing when, for whom, from whom, and why."""
+    row, clock, queue = one.row, one.row.clock, one.row.queue
+    stale = stale_words(row.queue_read_at, row.now, stale=row.queue_stale)
+    name = code(row.connector.name, 100)
+    if not queue.total:
+        nothing = lines(mrkdwn("✅ Nothing waits at {}.", name), pace_words(clock), stale)
+        return message(nothing, [section(nothing)])
+    first = queue.first_expiry_at
+    deadline = mrkdwn(" ({})", when(first)) if first else Mrkdwn("")
+    oldest = span(row.now - queue.oldest_received_at) if queue.oldest_received_at else "unknown"
+    head = lines(
+        mrkdwn("📬 *{}* · *{} waiting*", name, count(queue.total, "message")),
+        mrkdwn("the oldest for {}; *{}*{}", oldest, bounce(first, row.now), deadline),
+        life_bar(clock),
+        stale,
+    )
+    why = lines(Mrkdwn("*Why*"), *(code_line(group) for group in queue.by_code[:5]), sample_line(row.sample))
+    return message(
+        lines(head, by_when(clock), pace_words(clock)),
+        [
+            section(head),
+            section(lines(Mrkdwn("*How long it has waited*"))),
+            ages_chart(clock),
+            section(lines(Mrkdwn("*Bounces unless it leaves*"), hours_spark(clock))),
+            bounces_chart(clock),
+            section(pace_words(clock)),
+            section(why),
+            section(differ(row.disagreement, row.allowed_from)),
+            fields(_top("*To*", one.top.domains), _top("*From*", one.top.senders)),
+            context(
+                _looked_at(one), mrkdwn("{}: what came back", code(f"/mfi queue bounced {row.connector.name}", 120))
+            ),
+        ],
+    )
+
+
+def _top(title: str, counted: Sequence[tuple[str, int]]) -> Mrkdwn | None:
+    shown = [mrkdwn("{} {}", code(name, 60), number) for name, number in counted[:5]]
+    return lines(Mrkdwn(title), *shown) if shown else None
+
+
+def _looked_at(one: OneQueue) -> Mrkdwn:
+    top = one.top
+    if not top.looked_at or top.looked_at >= top.waiting:
+        return Mrkdwn("")
+    return mrkdwn("To and From: of the {} oldest", top.looked_at)
+
+
+def bounced_reply(bounces: Sequence[Bounce], since: timedelta, name: str | None, *, most: int) -> Message:
+    """Whose mail came back, the most first, and how to get the whole list."""
+    where = mrkdwn(" at {}", code(name, 100)) if name else Mrkdwn("")
+    if not bounces:
+        nothing = mrkdwn("✅ No mail bounced{} in the last {}, as far as the mail systems tell.", where, span(since))
+        return message(nothing, [section(nothing)])
+    least = Mrkdwn("at least ") if len(bounces) >= most else Mrkdwn("")
+    head = mrkdwn("*{}{} bounced*{} in the last {}", least, count(len(bounces), "message"), where, span(since))
+    senders = Counter(b.sender for b in bounces)
+    codes: defaultdict[str, set[str]] = defaultdict(set)
+    for each in bounces:
+        codes[each.sender].add(each.code or "no code known")
+    rows = [
+        mrkdwn("• {} {} ({})", code(sender or "<>", 100), number, ", ".join(sorted(codes[sender])[:3]))
+        for sender, number in senders.most_common(SENDERS_SHOWN)
+    ]
+    more = len(senders) - SENDERS_SHOWN
+    rest = mrkdwn("… and {}", count(more, "more sender", "more senders")) if more > 0 else None
+    how = lines(
+        Mrkdwn("*The whole list, to have it sent again*: on the bot's host"),
+        code("mfi queue --bounced --csv > bounced.csv"),
+    )
+    return message(lines(head, *rows[:5]), [section(head), section(lines(*rows, rest)), section(how)])

@@ -1,0 +1,188 @@
+"""`mfi queue` for people: the clock of every connector or of one, and the mail that bounced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bot.core.bars import bar, gauge
+from bot.core.evidence import Sample, SampleKind
+from bot.core.forecast import plain_span
+from bot.core.mail_clock import MailClock
+from bot.core.two_views import MAIL_SYSTEM, conclusion
+from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource
+from bot.terminal.tables import one_line, printed
+from storage.records import QueueSummary
+
+NOWHERE = "(no known connector)"
+_GAUGE, _BAR = 12, 24
+_BAND_STYLES = ("green", "green", "yellow", "yellow", "dark_orange", "red", "bold red", "bold red")
+
+
+def render_overview(view: QueueView) -> str:
+    """Every connector where something waits, the most urgent first, with its bar; then why; then what is old."""
+    shown = sorted(
+        (v for v in view.connectors if v.queue.total),
+        key=lambda v: (v.queue.first_expiry_at or view.now, v.connector.id),
+    )
+    if not shown and not view.unassigned.total:
+        bounced = sum(v.clock.bounced for v in view.connectors)
+        came_back = f" {bounced} bounced in the last 24 h: mfi queue --bounced" if bounced else ""
+        return printed(Text(f"Nothing waits.{came_back}"), *_stale(view.stale, view.now))
+    table = _table("Connector", "Waiting", "Oldest", "24 h", "First bounce", "Bounces", "Reason")
+    for v in shown:
+        why = Text(one_line(_reasons(v.queue, v.sample)))
+        table.add_row(Text(one_line(v.connector.name)), *_cells(v.queue, v.clock, view.now), why)
+    if view.unassigned.total:
+        cells = _cells(view.unassigned, view.unassigned_clock, view.now)
+        table.add_row(NOWHERE, *cells, Text(one_line(_reasons(view.unassigned, None))))
+    return printed(table, *_stale(view.stale, view.now))
+
+
+def _cells(queue: QueueSummary, clock: MailClock, now: datetime) -> tuple[str | Text, ...]:
+    return (
+        f"{queue.total:,}",
+        plain_span(now - queue.oldest_received_at) if queue.oldest_received_at else "",
+        Text(gauge(clock.life, 1.0, _GAUGE), _life_style(clock.life)),
+        _left(queue.first_expiry_at, now),
+        _by_when(clock),
+    )
+
+
+def _life_style(life: float) -> str:
+    return "green" if life < 0.5 else "yellow" if life < 0.8 else "bold red"
+
+
+def _left(moment: datetime | None, now: datetime) -> str:
+    if moment is None:
+        return ""
+    return "due now" if moment <= now else f"in {plain_span(moment - now)}"
+
+
+def _by_when(clock: MailClock) -> str:
+    told, before = ([f"{clock.overdue:,} overdue"] if clock.overdue else []), clock.overdue
+    for due in clock.due:
+        if due.count > before:
+            told.append(f"{due.count:,} in {due.hours} h")
+            before = due.count
+    return ", ".join(told)
+
+
+def _reasons(queue: QueueSummary, sample: Sample | None) -> str:
+    if sample is not None and sample.kind is SampleKind.AGREES:
+        return f"{sample.code} ({sample.known} of {sample.known} looked at)"
+    return ", ".join(f"{group.count:,} × {group.code or 'no reason yet'}" for group in queue.by_code[:4])
+
+
+def render_one(one: OneQueue) -> str:
+    """One connector: its countdown, ages and bounces as bars, why, for whom and from whom."""
+    row, clock, queue = one.row, one.row.clock, one.row.queue
+    stale = _stale_row(row)
+    if not queue.total:
+        return printed(Text(f"Nothing waits at {one_line(row.connector.name)}."), *stale, *_moves(clock))
+    oldest = plain_span(row.now - queue.oldest_received_at) if queue.oldest_received_at else "unknown"
+    head = Text.assemble(
+        (one_line(row.connector.name), "bold"), f": {queue.total:,} waiting, the oldest for {oldest}; first bounce ",
+        (_left(queue.first_expiry_at, row.now), "bold"),
+    )  # fmt: skip
+    parts: list[RenderableType] = [
+        head,
+        Text(gauge(clock.life, 1.0, 40), _life_style(clock.life)),
+        *stale,
+        *_moves(clock),
+    ]
+    parts += ["", Text("How long it has waited", "bold"), _bars([(b.name, b.count) for b in clock.bands], _BAND_STYLES)]
+    overdue = [("overdue", clock.overdue)] if clock.overdue else []
+    due = [*overdue, *((f"within {d.hours} h", d.count) for d in clock.due)]
+    parts += ["", Text("Bounces unless it leaves", "bold"), _bars(due, ("red",) * len(due), queue.total)]
+    parts += ["", Text("Why", "bold"), *_why(row)]
+    for title, counted in (("To", one.top.domains), ("From", one.top.senders)):
+        if counted:
+            parts += ["", Text(title, "bold"), _bars(counted, ("cyan",) * len(counted))]
+    return printed(*parts)
+
+
+def _why(row: ConnectorView) -> list[RenderableType]:
+    groups = [g for g in row.queue.by_code if g.code or row.sample is None][:5]
+    told: list[RenderableType] = [
+        Text(f"  {g.count:,} × {g.code or 'no reason yet'}{': ' + one_line(g.reason[:300]) if g.reason else ''}")
+        for g in groups
+    ]
+    if row.sample is not None:
+        told.insert(0, Text(f"  {sample_words(row.sample)}"))
+    if row.disagreement is not None:
+        system = row.allowed_from.system if row.allowed_from else MAIL_SYSTEM
+        told.append(Text(f"  Queue and probe disagree. {conclusion(row.disagreement, system)}", "yellow"))
+    return told
+
+
+def sample_words(sample: Sample) -> str:
+    """How far the known reasons speak for what waits."""
+    head = f"{sample.waiting:,} wait;"
+    if sample.kind is SampleKind.AGREES:
+        return f"{head} {sample.known:,} of {sample.known:,} looked at say {sample.code}"
+    if sample.kind is SampleKind.FEW:
+        return f"{head} {sample.known:,} looked at so far, the rest unknown"
+    return f"{head} {sample.known:,} looked at say different things, the rest unknown"
+
+
+def _moves(clock: MailClock) -> list[RenderableType]:
+    told = []
+    if clock.pace is not None:
+        told.append(f"{clock.pace.arrivals:.1f} a minute come in, {clock.pace.drains:.1f} leave")
+    if clock.bounced:
+        told.append(f"{clock.bounced:,} bounced in the last 24 h (mfi queue --bounced)")
+    return [Text("; ".join(told))] if told else []
+
+
+def _bars(rows: Sequence[tuple[str, int]], styles: Sequence[str], whole: int = 0) -> Table:
+    most = whole or max((number for _, number in rows), default=0)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(min_width=12, overflow="fold", max_width=40)
+    table.add_column(min_width=_BAR)
+    table.add_column(justify="right")
+    for (name, number), style in zip(rows, styles, strict=True):
+        table.add_row(Text(f"  {one_line(name)}"), Text(bar(number, most, _BAR), style), f"{number:,}")
+    return table
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold", justify="right" if header == "Waiting" else "left")
+    return table
+
+
+def _stale(stale: Iterable[StaleSource], now: datetime) -> list[RenderableType]:
+    return [
+        Text(
+            f"Stale: {one_line(s.backend)} was last read {plain_span(now - s.read_at)} ago"
+            + (f"; the last try failed: {one_line(s.error)[:200]}" if s.error else ""),
+            "bold yellow",
+        )
+        for s in stale
+    ]
+
+
+def _stale_row(row: ConnectorView) -> list[RenderableType]:
+    if not row.queue_stale or row.queue_read_at is None:
+        return []
+    return [Text(f"Stale: read {plain_span(row.now - row.queue_read_at)} ago", "bold yellow")]
+
+
+def render_bounced(rows: Sequence[Mapping[str, Any]], since: str) -> str:
+    """Who has to send again: one line a message."""
+    if not rows:
+        return f"No mail bounced in the last {since}, as far as the mail systems tell."
+    table = _table("When", "Sender", "Recipient", "Connector", "Code")
+    for row in rows:
+        table.add_row(
+            f"{row['ended_at']:%m-%d %H:%M}",
+            *(Text(one_line(str(row[name] or ""))) for name in ("sender", "recipient", "connector", "code")),
+        )
+    return printed(table)
