@@ -902,6 +902,8 @@ async def test_the_pump_survives_an_unreadable_outbox(store: Store, contoso: Con
         delivery.nudge()
     stop.set()
     await asyncio.wait_for(pump, 5)
+    assert pump.exception() is None
+    assert delivery.last_pass_at is None, "a pass that read nothing is none"
 
 
 async def test_stopped_in_the_middle_of_a_request_the_row_stays_uncertain(

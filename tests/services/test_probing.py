@@ -204,6 +204,8 @@ async def test_a_slow_target_does_not_keep_others_waiting(store: Store, clock: A
     await more_connectors(store, clock, 20)
     tick = asyncio.create_task(probing.tick())
     await network.reached(20)
+    assert not tick.done(), "the slow one is still being probed"
+    assert ("mail.contoso.test",) not in [request.hosts for request in network.asked]
     network.gate.set()
     await tick
 

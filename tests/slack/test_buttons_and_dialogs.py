@@ -265,6 +265,7 @@ async def test_a_database_that_is_busy_says_so_in_the_dialog(live: Any) -> None:
     live.fix.error = Busy("the database is busy: try again")
     await live.slack.click(ADMIN, await posted(live), "mfi.fix_now")
     await live.slack.wait_for(lambda: (v := live.slack.modal(ADMIN)) and "the database is busy" in str(v.body))
+    assert "submit" not in live.slack.modal(ADMIN).body, "there is no plan that could be confirmed"
 
 
 @pytest.mark.parametrize(
@@ -300,6 +301,7 @@ async def test_fix_can_be_typed(live: Any) -> None:
     await posted(live)
     await live.slack.command(ADMIN, CHANNEL, "/mfi fix #1", replies=0)
     await live.slack.wait_for(lambda: (v := live.slack.modal(ADMIN)) and v.body["callback_id"] == "mfi.fix")
+    assert live.slack.ephemerals(ADMIN, CHANNEL) == [], "the dialog is the whole answer"
 
 
 # --- undo ----------------------------------------------------------------------------------------------------------

@@ -132,6 +132,7 @@ async def test_a_button_for_a_connector_that_went_away_says_so(live: Any) -> Non
     ask.blocks[1]["elements"][0]["value"] = "4711"
     await live.slack.click(ADMIN, ask, "mfi.pick.probe.0")
     await live.slack.wait_for(lambda: "not known any more" in shown(live.slack.ephemerals(ADMIN, CHANNEL)))
+    assert live.probing.asked == []
 
 
 # --- acting --------------------------------------------------------------------------------------------------------

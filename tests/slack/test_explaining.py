@@ -240,7 +240,9 @@ async def test_a_refusal_is_shown_in_the_window_too(live: Any) -> None:
     await live.connector()
     view = await explained(live, READER)
     await live.slack.click(READER, view, "mfi.explain.probe")
-    await window(live, READER, "You are not one of the people who may act")
+    top = await window(live, READER, "You are not one of the people who may act")
+    assert top.previous_id == view.id
+    assert live.probing.asked == []
 
 
 async def test_windows_are_stacked_as_far_as_slack_takes_them_then_replaced(live: Any) -> None:
