@@ -1,0 +1,84 @@
+"""A real Postfix, read: its next hops, why its mail waits, how it left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from bot.backends.ports import MessageRef, Snapshot
+from bot.core.capabilities import Capability
+from storage.records import ConnectorKind, DomainType, MessageStatus, TlsSetting
+from tests.backends.postfix.real_postfix import RealPostfix, until
+
+
+def all_deferred(count: int) -> Callable[[Snapshot], bool]:
+    return lambda s: len(s.messages or ()) == count and all(m.reason for m in s.messages or ())
+
+
+async def test_every_next_hop_is_a_connector(postfix: RealPostfix) -> None:
+    snapshot = await postfix.backend().snapshot()
+    found = {c.key: c for c in snapshot.connectors or ()}
+    assert set(found) == {postfix.key(name) for name in ("refused", "busy", "closes", "good", "partner")}
+    refused, partner = found[postfix.key("refused")], found[postfix.key("partner")]
+    assert (refused.kind, refused.recipient_domains) == (ConnectorKind.ON_PREMISES, ("refused.test",))
+    assert (refused.smart_hosts, refused.port) == ((postfix.servers.servers["refused"].ip,), postfix.servers.port)
+    assert (refused.use_mx, refused.enabled, refused.tls_setting) == (False, True, TlsSetting.OPPORTUNISTIC)
+    assert (partner.kind, partner.tls_setting) == (ConnectorKind.PARTNER, TlsSetting.NONE)
+    assert {d.name: d.type for d in snapshot.domains or ()} == dict.fromkeys(
+        ("refused.test", "busy.test", "closes.test", "good.test"), DomainType.INTERNAL_RELAY
+    )
+    assert snapshot.notes == ()
+
+
+async def test_three_kinds_of_deferral_are_told_apart(postfix: RealPostfix) -> None:
+    backend = postfix.backend()
+    for name in ("refused", "busy", "closes"):
+        await postfix.send("games@senders.test", [f"alice@{name}.test"])
+    snapshot = await until(backend.snapshot, all_deferred(3))
+    found = {m.recipient: m for m in snapshot.messages or ()}
+    assert {address: (m.code, m.connector_key) for address, m in found.items()} == {
+        "alice@refused.test": ("4.4.316", postfix.key("refused")),
+        "alice@busy.test": ("4.4.317", postfix.key("busy")),
+        "alice@closes.test": ("4.4.318", postfix.key("closes")),
+    }
+    for m in found.values():
+        assert m.sender == "games@senders.test"
+        assert m.expires_at - m.received_at == timedelta(days=1)
+        assert m.remote_ip is not None and m.remote_ip.startswith("127.25.")
+    assert len({m.key for m in found.values()}) == 3
+
+
+async def test_how_mail_left_is_read_from_its_log(postfix: RealPostfix) -> None:
+    backend = postfix.backend()
+    await postfix.send("games@senders.test", ["alice@refused.test", "bob@refused.test"])
+    waiting = (await until(backend.snapshot, all_deferred(2))).messages or ()
+    await postfix.servers.set_behaviour("refused", "good_plain")
+    postfix.servers.set_recipients("refused", ["alice@refused.test"])
+    await backend.retry(postfix.key("refused"))
+    told: dict[str, MessageStatus] = {}
+
+    async def news() -> dict[str, MessageStatus]:
+        snapshot = await backend.snapshot()
+        told.update((m.recipient, m.status) for m in snapshot.ended)
+        return told
+
+    await until(news, lambda seen: len(seen) == 2)
+    assert told == {"alice@refused.test": MessageStatus.DELIVERED, "bob@refused.test": MessageStatus.REJECTED}
+    refs = [MessageRef(key=m.key, recipient=m.recipient) for m in waiting]
+    ended = {m.recipient: m for m in await backend.messages(refs)}
+    assert {m.recipient: m.status for m in ended.values()} == told
+    assert "550 5.1.1" in (ended["bob@refused.test"].reason or "")
+    assert (await backend.snapshot()).messages == [] or all(
+        m.sender == "" for m in (await backend.snapshot()).messages or ()
+    )
+
+
+async def test_an_instance_that_may_not_act_only_reads(postfix: RealPostfix) -> None:
+    backend = postfix.backend(act=False)
+    await backend.snapshot()
+    assert backend.capabilities == {
+        Capability.READ_CONNECTORS,
+        Capability.READ_DOMAINS,
+        Capability.READ_QUEUE,
+        Capability.READ_REASONS,
+    }
