@@ -120,8 +120,8 @@ class Outcomes:
         del self._riddles[item.id]
 
     async def _refused(self, item: OutboxItem, error: Closed, *, redraw: bool) -> None:
-        """Token or channel: the incident goes on in the fallback channel; where that is refused too, it waits."""
-        if sending.has_elsewhere(item, self._fallback):
+        """A channel: the incident goes on in the fallback channel. The token, or even that channel: it waits."""
+        if not error.everywhere and sending.has_elsewhere(item, self._fallback):
             await self._give_up(item, error)
             return
         LOG.error("nothing can be delivered to %s until somebody repairs this: %s", item.channel, error)

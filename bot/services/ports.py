@@ -28,7 +28,14 @@ class Permanent(DeliveryError):
 
 
 class Closed(DeliveryError):
-    """The token or the whole channel is refused, which is never a message's fault: it waits, or goes elsewhere."""
+    """The token or the whole channel is refused, which is never a message's fault: it waits, or goes elsewhere.
+
+    `everywhere`: it is the token, which is refused in every channel.
+    """
+
+    def __init__(self, reason: str, *, everywhere: bool = False) -> None:
+        super().__init__(reason)
+        self.everywhere = everywhere
 
 
 class RetryLater(DeliveryError):

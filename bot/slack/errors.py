@@ -38,6 +38,10 @@ CLOSED = TOKEN_REFUSED | frozenset(
     | {"accesslimited", "invalid_token", "method_not_supported_for_channel_type"}
 )
 """About the token, the app or the whole channel, never about one message: a person can put it right."""
+EVERYWHERE = TOKEN_REFUSED | frozenset(
+    {"invalid_token", "team_not_found", "org_login_required", "two_factor_setup_required", "team_access_not_granted"}
+)
+"""Among them, what holds for every channel alike, so that no other one could take the message."""
 CLOSED_FAMILIES = ("restricted_action", "token_")
 PERMANENT = frozenset(
     {"no_text", "metadata_too_large", "invalid_metadata_format", "invalid_metadata_schema"}
@@ -104,7 +108,8 @@ def _api(error: SlackApiError, *, repeatable: bool) -> DeliveryError | LookRefus
     if word in PERMANENT:
         return Permanent(f"Slack refuses: {word}")
     if word in CLOSED or word.startswith(CLOSED_FAMILIES):
-        return Closed(f"Slack refuses: {word}" + (f" ({HINTS[word]})" if word in HINTS else ""))
+        hint = f" ({HINTS[word]})" if word in HINTS else ""
+        return Closed(f"Slack refuses: {word}{hint}", everywhere=word in EVERYWHERE or word.startswith("token_"))
     if word in PERHAPS_DONE or not word:
         return _perhaps(f"Slack answered {word or f'HTTP {status} without a word'}", repeatable=repeatable)
     if word in PASSING:

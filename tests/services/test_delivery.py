@@ -460,7 +460,7 @@ async def test_a_channel_that_refuses_for_good_leaves_a_dead_row_and_the_next_in
     assert slack.posts == [("C1", "#2 root")]
 
 
-@pytest.mark.parametrize("fallback", [None, "C1"])
+@pytest.mark.parametrize("fallback", [None, "C1", "CDEFAULT"])
 async def test_a_token_refused_for_hours_buries_nothing(
     store: Store, contoso: Connector, clock: Any, slack: Slack, fallback: str | None
 ) -> None:
@@ -468,7 +468,7 @@ async def test_a_token_refused_for_hours_buries_nothing(
     one = await opened(store, contoso, clock)
     two = await opened(store, contoso, clock, code="4.4.315")
     await drain(delivery, clock, seconds=5)
-    slack.failures = [Closed("Slack refuses: invalid_auth")] * 1000
+    slack.failures = [Closed("Slack refuses: invalid_auth", everywhere=True)] * 1000
     await happens(store, one, EventKind.ESCALATED, clock)
     await happens(store, two, EventKind.RESOLVED, clock, state=IncidentState.RESOLVED)
     slack.times.clear()

@@ -368,6 +368,19 @@ def test_what_is_about_the_token_or_the_channel_is_no_messages_fault(word: str) 
     assert type(meaning(api_error(word), repeatable=True)) is Closed
 
 
+@pytest.mark.parametrize(
+    ("word", "everywhere"),
+    [
+        *((word, True) for word in ("invalid_auth", "token_revoked", "account_inactive", "token_of_tomorrow")),
+        *((word, False) for word in ("is_archived", "not_in_channel", "missing_scope", "restricted_action")),
+    ],
+)
+def test_only_what_is_about_the_token_is_refused_in_every_channel(word: str, everywhere: bool) -> None:
+    known = meaning(api_error(word), repeatable=False)
+    assert isinstance(known, Closed)
+    assert known.everywhere is everywhere
+
+
 @pytest.mark.parametrize("word", ["no_text", "metadata_too_large", "cannot_reply_to_message"])
 def test_what_is_about_the_message_is_permanent(word: str) -> None:
     assert type(meaning(api_error(word), repeatable=False)) is Permanent
