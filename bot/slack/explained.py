@@ -6,7 +6,6 @@ and what to do; then the source, and for a partner a note to copy. Several error
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from bot.services.destination import OurConnector
@@ -23,6 +22,7 @@ from bot.slack.our_connector import (
     looked_up,
     note_blocks,
 )
+from bot.slack.remedy import with_own_names
 from bot.slack.text import Mrkdwn, article, code, joined, lines, mrkdwn, num, plain, prose, source
 from bot.slack.wording import OWNER_WORDS, count
 from knowledge.article import Article
@@ -196,13 +196,7 @@ def _fixes(said: Explanation, ours: OurConnector | None) -> Mrkdwn:
 
 def _steps(said: Explanation) -> list[str]:
     """What to do; commands name the server of this error in place of the example's."""
-    server = said.diagnosis.smart_host or ""
-    named = server if _HOST.fullmatch(server) else None
-    return [_EXAMPLE_HOST.sub(named, fix) if named else fix for fix in said.fixes[:8]]
-
-
-_EXAMPLE_HOST = re.compile(r"(?<!-Fqdn )\bmail\.contoso\.com\b")
-_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,251}")
+    return with_own_names(said.fixes[:8], said.diagnosis.smart_host)
 
 
 def _fix_now(said: Explanation, ours: OurConnector | None) -> Mrkdwn:
