@@ -22,6 +22,7 @@ from bot.core.policy import Policy
 T = TypeVar("T")
 
 DEFAULT_API_URL = "https://slack.com/api/"
+RANGES_URL = "https://endpoints.office.com/endpoints/worldwide"
 
 
 class SettingsError(Exception):
@@ -118,6 +119,12 @@ def _list_address(text: str) -> str:
     if text.strip().lower() != "off" and not re.fullmatch(r"https://[^\s/?#@]+/[^\s?#]*", text.strip()):
         raise ValueError("wants an https address without a query, or off")
     return "" if text.strip().lower() == "off" else text.strip()
+
+
+def _approvals(text: str) -> int:
+    if text.strip() not in ("1", "2"):
+        raise ValueError("wants 1 or 2")
+    return int(text)
 
 
 def _token(prefix: str) -> Callable[[str], Secret]:
@@ -226,6 +233,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MFI_DATABASE", "database", Path, "mfi.db", "The SQLite file, on a local disk."),
     Setting("MFI_BACKENDS", "backends", _backends, "", "Mail systems to read, name=kind; their settings: MFI_<NAME>_…"),
     Setting("MFI_ACTIONS", "actions_on", _switch, "off", "on: Fix now acts. off: it only shows what it would do."),
+    Setting("MFI_FIX_APPROVALS", "fix_approvals", _approvals, "1", "2: a second person has to approve each fix."),
     Setting("MFI_VERIFY_AFTER", "verify_after", _seconds, "3600", "Seconds from a fix to its verification."),
     Setting("MFI_SYNC_INTERVAL", "sync_interval", _seconds, "60", "Seconds between two reads of a mail system."),
     Setting("MFI_PROBE_INTERVAL", "probe_interval", _seconds, "300", "Seconds between two probes of a connector."),
@@ -273,8 +281,8 @@ SETTINGS: tuple[Setting, ...] = (
         "MFI_ADDRESS_RANGES",
         "address_ranges",
         _list_address,
-        "https://endpoints.office.com/endpoints/worldwide",
-        "Where Microsoft 365 publishes its addresses, for the advice on firewalls; off: never asked for.",
+        RANGES_URL,
+        "Microsoft 365's list of its addresses; or off.",
     ),
     Setting("MFI_LOG_LEVEL", "log_level", _level, "info", "debug, info, warning or error."),
 )
@@ -292,6 +300,7 @@ class Settings:
     database: Path
     backends: tuple[BackendSpec, ...] | None
     actions_on: bool
+    fix_approvals: int
     verify_after: timedelta
     sync_interval: timedelta
     probe_interval: timedelta

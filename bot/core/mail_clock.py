@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bot.core.forecast import plain_span
 from storage.queue_records import BUCKET, Flow, QueueClock
 from storage.records import QueueSummary
 
@@ -137,6 +138,24 @@ def pace_of(flow: Flow | None, now: datetime) -> Pace | None:
         bounced=flow.bounced,
         unknown=flow.unknown,
     )
+
+
+def rate(per_minute: float) -> str:
+    """ "12 a minute", "3 an hour", "none"."""
+    if per_minute <= 0:
+        return "none"
+    if per_minute >= 1:
+        return f"{per_minute:,.0f} a minute" if per_minute >= 10 else f"{per_minute:.1f} a minute"
+    return f"{per_minute * 60:.0f} an hour" if per_minute * 60 >= 0.5 else "hardly any"
+
+
+def pace_in_words(pace: Pace, waiting: int) -> str:
+    """ "12 a minute come in, 3 an hour leave: it grows"."""
+    moves = f"{rate(pace.arrivals)} come in, {rate(pace.drains)} leave"
+    empty = pace.empty_in(waiting)
+    if empty is not None and waiting:
+        return f"{moves}: empty in about {plain_span(empty)} at this pace"
+    return f"{moves}: it grows" if pace.arrivals > pace.drains else moves
 
 
 def _life(queue: QueueSummary, now: datetime) -> float:

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from bot.core.bars import bar, gauge, spark
 from bot.core.forecast import plain_span as span
-from bot.core.mail_clock import MailClock, Pace
+from bot.core.mail_clock import MailClock, pace_in_words
 from bot.slack.blocks import Block, preformatted
-from bot.slack.text import Mrkdwn, code, joined, literal, mrkdwn, when
+from bot.slack.text import Mrkdwn, code, joined, literal, mrkdwn, prose, when
 from bot.slack.wording import count
 
 GAUGE_CELLS = 16
@@ -47,29 +47,9 @@ def _most(clock: MailClock) -> Mrkdwn:
 def pace_words(clock: MailClock) -> Mrkdwn:
     """ "4.2 a minute come in, 0.3 leave; 12 bounced in the last 24 h"."""
     pace = clock.pace
-    moves = mrkdwn("{}{}", _rates(pace), _trend(pace, clock.waiting)) if pace else Mrkdwn("")
+    moves = prose(pace_in_words(pace, clock.waiting)) if pace else Mrkdwn("")
     bounced = mrkdwn("*{} bounced* in the last 24 h", clock.bounced) if clock.bounced else Mrkdwn("")
     return joined([moves, bounced])
-
-
-def _rates(pace: Pace) -> str:
-    return f"{rate(pace.arrivals)} come in, {rate(pace.drains)} leave"
-
-
-def rate(per_minute: float) -> str:
-    """ "12 a minute", "3 an hour", "none"."""
-    if per_minute <= 0:
-        return "none"
-    if per_minute >= 1:
-        return f"{per_minute:,.0f} a minute" if per_minute >= 10 else f"{per_minute:.1f} a minute"
-    return f"{per_minute * 60:.0f} an hour" if per_minute * 60 >= 0.5 else "hardly any"
-
-
-def _trend(pace: Pace, waiting: int) -> str:
-    empty = pace.empty_in(waiting)
-    if empty is not None and waiting:
-        return f": empty in about {span(empty)} at this pace"
-    return ": it grows" if pace.arrivals > pace.drains else ""
 
 
 def hours_spark(clock: MailClock) -> Mrkdwn:

@@ -13,14 +13,14 @@ from rich.text import Text
 from bot.core.bars import bar, gauge
 from bot.core.evidence import Sample, SampleKind
 from bot.core.forecast import plain_span
-from bot.core.mail_clock import MailClock
+from bot.core.mail_clock import HOURS, MailClock, pace_in_words
 from bot.core.two_views import MAIL_SYSTEM, conclusion
 from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource
 from bot.terminal.tables import one_line, printed
 from storage.records import QueueSummary
 
 NOWHERE = "(no known connector)"
-_GAUGE, _BAR = 12, 24
+_GAUGE, _BAR = 8, 24
 _BAND_STYLES = ("green", "green", "yellow", "yellow", "dark_orange", "red", "bold red", "bold red")
 
 
@@ -34,14 +34,16 @@ def render_overview(view: QueueView) -> str:
         bounced = sum(v.clock.bounced for v in view.connectors)
         came_back = f" {bounced} bounced in the last 24 h: mfi queue --bounced" if bounced else ""
         return printed(Text(f"Nothing waits.{came_back}"), *_stale(view.stale, view.now))
-    table = _table("Connector", "Waiting", "Oldest", "24 h", "First bounce", "Bounces", "Reason")
+    table = _table("Connector", "Waiting", "Oldest", "24 h", "Bounces in", "Reason")
     for v in shown:
         why = Text(one_line(_reasons(v.queue, v.sample)))
         table.add_row(Text(one_line(v.connector.name)), *_cells(v.queue, v.clock, view.now), why)
     if view.unassigned.total:
         cells = _cells(view.unassigned, view.unassigned_clock, view.now)
         table.add_row(NOWHERE, *cells, Text(one_line(_reasons(view.unassigned, None))))
-    return printed(table, *_stale(view.stale, view.now))
+    by_when = _by_when([*(v.clock for v in shown), view.unassigned_clock])
+    below = [Text(""), Text(f"Bounces unless it leaves: {by_when}", "bold")] if by_when else []
+    return printed(table, *below, *_stale(view.stale, view.now))
 
 
 def _cells(queue: QueueSummary, clock: MailClock, now: datetime) -> tuple[str | Text, ...]:
@@ -50,7 +52,6 @@ def _cells(queue: QueueSummary, clock: MailClock, now: datetime) -> tuple[str | 
         plain_span(now - queue.oldest_received_at) if queue.oldest_received_at else "",
         Text(gauge(clock.life, 1.0, _GAUGE), _life_style(clock.life)),
         _left(queue.first_expiry_at, now),
-        _by_when(clock),
     )
 
 
@@ -61,15 +62,23 @@ def _life_style(life: float) -> str:
 def _left(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return ""
-    return "due now" if moment <= now else f"in {plain_span(moment - now)}"
+    return "due now" if moment <= now else plain_span(moment - now)
 
 
-def _by_when(clock: MailClock) -> str:
-    told, before = ([f"{clock.overdue:,} overdue"] if clock.overdue else []), clock.overdue
-    for due in clock.due:
-        if due.count > before:
-            told.append(f"{due.count:,} in {due.hours} h")
-            before = due.count
+def _first(moment: datetime | None, now: datetime) -> str:
+    if moment is None:
+        return "no bounce ahead"
+    return "first bounces are due now" if moment <= now else f"first bounce in {plain_span(moment - now)}"
+
+
+def _by_when(clocks: Sequence[MailClock]) -> str:
+    """How many bounce by when, of all these together: only the hours in which the number grows."""
+    before = sum(clock.overdue for clock in clocks)
+    told = [f"{before:,} overdue"] if before else []
+    for hours in HOURS:
+        if (number := sum(clock.within(hours) for clock in clocks)) > before:
+            told.append(f"{number:,} within {hours} h")
+            before = number
     return ", ".join(told)
 
 
@@ -87,8 +96,8 @@ def render_one(one: OneQueue) -> str:
         return printed(Text(f"Nothing waits at {one_line(row.connector.name)}."), *stale, *_moves(clock))
     oldest = plain_span(row.now - queue.oldest_received_at) if queue.oldest_received_at else "unknown"
     head = Text.assemble(
-        (one_line(row.connector.name), "bold"), f": {queue.total:,} waiting, the oldest for {oldest}; first bounce ",
-        (_left(queue.first_expiry_at, row.now), "bold"),
+        (one_line(row.connector.name), "bold"), f": {queue.total:,} waiting, the oldest for {oldest}; ",
+        (_first(queue.first_expiry_at, row.now), "bold"),
     )  # fmt: skip
     parts: list[RenderableType] = [
         head,
@@ -134,7 +143,7 @@ def sample_words(sample: Sample) -> str:
 def _moves(clock: MailClock) -> list[RenderableType]:
     told = []
     if clock.pace is not None:
-        told.append(f"{clock.pace.arrivals:.1f} a minute come in, {clock.pace.drains:.1f} leave")
+        told.append(pace_in_words(clock.pace, clock.waiting))
     if clock.bounced:
         told.append(f"{clock.bounced:,} bounced in the last 24 h (mfi queue --bounced)")
     return [Text("; ".join(told))] if told else []
@@ -154,7 +163,8 @@ def _bars(rows: Sequence[tuple[str, int]], styles: Sequence[str], whole: int = 0
 def _table(*headers: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold", justify="right" if header == "Waiting" else "left")
+        free = header in ("Connector", "Reason", "Sender", "Recipient")
+        table.add_column(header, overflow="fold", no_wrap=not free, justify="right" if header == "Waiting" else "left")
     return table
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.core.mail_clock import BANDS, HOURS, MailClock, mail_clock, pace_of
+from bot.core.mail_clock import BANDS, HOURS, MailClock, Pace, mail_clock, pace_in_words, pace_of, rate
 from storage.queue_records import Flow, QueueClock
 from storage.records import CodeCount, QueueSummary
 
@@ -128,3 +128,26 @@ def test_too_short_a_time_says_nothing_of_a_pace(flow: Flow | None) -> None:
 
 def test_a_clock_that_was_never_made_is_empty() -> None:
     assert MailClock().within(24) == 0
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "words"),
+    [(0, "none"), (0.001, "hardly any"), (0.05, "3 an hour"), (1.26, "1.3 a minute"), (1234, "1,234 a minute")],
+)
+def test_rates_are_told_per_minute_or_per_hour(per_minute: float, words: str) -> None:
+    assert rate(per_minute) == words
+
+
+@pytest.mark.parametrize(
+    ("arrived", "left", "waiting", "words"),
+    [
+        (0, 0, 42, "none come in, none leave"),
+        (60, 60, 42, "1.0 a minute come in, 1.0 a minute leave"),
+        (60, 0, 42, "1.0 a minute come in, none leave: it grows"),
+        (0, 60, 42, "none come in, 1.0 a minute leave: empty in about 42 min at this pace"),
+        (0, 60, 0, "none come in, 1.0 a minute leave"),
+    ],
+)
+def test_a_pace_is_told_with_its_trend(arrived: int, left: int, waiting: int, words: str) -> None:
+    pace = Pace(over=HOUR, arrived=arrived, delivered=left, bounced=0, unknown=0)
+    assert pace_in_words(pace, waiting) == words

@@ -14,7 +14,7 @@ from bot.core.mail_clock import Due, MailClock, Pace, Peak
 from bot.core.views import AllowedFrom, Disagreement
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, sections_only, text_only
-from bot.slack.countdown import by_when, hours_spark, life_bar, pace_words, rate
+from bot.slack.countdown import by_when, hours_spark, life_bar, pace_words
 from bot.slack.evidence import differ, sample_line
 from bot.slack.home import home_view
 from bot.slack.queues import bounced_reply, one_queue_reply, queue_reply
@@ -186,14 +186,6 @@ def test_the_fullest_hour_is_named_unless_it_says_nothing(world: Any) -> None:
 def test_the_pace_is_told_with_its_trend(arrived: int, left: int, words: str) -> None:
     pace = Pace(over=HOUR, arrived=arrived, delivered=left, bounced=0, unknown=0)
     assert pace_words(MailClock(waiting=42, pace=pace)) == words
-
-
-@pytest.mark.parametrize(
-    ("per_minute", "words"),
-    [(0, "none"), (0.001, "hardly any"), (0.05, "3 an hour"), (1.26, "1.3 a minute"), (1234, "1,234 a minute")],
-)
-def test_rates_are_told_per_minute_or_per_hour(per_minute: float, words: str) -> None:
-    assert rate(per_minute) == words
 
 
 def test_nothing_has_no_bars() -> None:

@@ -1,0 +1,169 @@
+"""`mfi queue`: for people, as JSON and as CSV, from a database that an import filled."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.cli import run
+
+NOW = datetime.now(UTC)
+CONNECTORS = [
+    {
+        "Name": name,
+        "Guid": f"d0d71cb9-0000-4000-8000-00000000000{n}",
+        "Enabled": True,
+        "ConnectorType": "OnPremises",
+        "UseMXRecord": False,
+        "SmartHosts": ["127.0.0.1"],
+        "RecipientDomains": [domain],
+    }
+    for n, (name, domain) in enumerate((("To head office", "contoso.test"), ("To partner", "fabrikam.test")))
+]
+REASON = "450 4.4.316 Connection refused [Message=Socket error code 10061]"
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty directory, no setting from outside, and a terminal that is wide enough."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "150")
+    for name in [n for n in os.environ if n.startswith(("MFI_", "SLACK_"))]:
+        monkeypatch.delenv(name)
+
+
+def rows(count: int, age: timedelta, to: str, status: str = "Pending", sender: str = "app@contoso.test") -> list[Any]:
+    return [
+        {
+            "MessageTraceId": f"{to}-{status}-{age}-{n}",
+            "Received": f"{NOW - age:%Y-%m-%dT%H:%M:%SZ}",
+            "SenderAddress": sender,
+            "RecipientAddress": f"user{n}@{to}",
+            "Status": status,
+            "Detail": REASON,
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def imported(capsys: pytest.CaptureFixture[str]) -> None:
+    """Six wait for the head office, two for nobody that we know; two came back to whom a formula is a name."""
+    Path("connectors.json").write_text(json.dumps(CONNECTORS))
+    assert run(["import", "connectors", "connectors.json"]) == 0
+    hour = timedelta(hours=1)
+    waiting = [*rows(4, 5 * hour, "contoso.test"), *rows(2, 2 * hour, "contoso.test"), *rows(2, hour, "nowhere.test")]
+    failed = rows(2, 3 * hour, "fabrikam.test", sender="=cmd@contoso.test")
+    Path("queue.json").write_text(json.dumps([*waiting, *failed]))
+    assert run(["import", "messages", "queue.json"]) == 0
+    Path("failed.json").write_text(json.dumps([{**one, "Status": "Failed"} for one in failed]))
+    assert run(["import", "messages", "failed.json"]) == 0
+    print(capsys.readouterr())
+
+
+def told(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> str:
+    capsys.readouterr()
+    assert run(["queue", *argv]) == code
+    return capsys.readouterr().out
+
+
+def test_the_queue_is_a_table_with_bars_and_what_belongs_to_nobody(imported: None, capsys: Any) -> None:
+    said = told(capsys)
+    for part in ("To head office", "██░░░░░░", " 18 h", "8 within 24 h", "6 × 4.4.316", "(no known connector)"):
+        assert part in said, part
+
+
+def test_the_queue_as_json_has_rows_by_code_and_a_clock_for_each_connector(imported: None, capsys: Any) -> None:
+    document = json.loads(told(capsys, "--json"))
+    assert {(r["connector"], r["code"], r["waiting"]) for r in document["queue"]} == {
+        ("To head office", "4.4.316", 6), (None, "4.4.316", 2),
+    }  # fmt: skip
+    by_name = {r["connector"]: r for r in document["connectors"]}
+    office = by_name["To head office"]
+    assert (office["waiting"], office["overdue"], office["stale"]) == (6, 0, False)
+    assert {k: v for k, v in office["ages"].items() if v} == {"1-4 h": 2, "4-8 h": 4}
+    assert office["bounces"] == {"1h": 0, "2h": 0, "4h": 0, "8h": 0, "24h": 6}
+    assert sum(office["bounces_by_hour"]) == 6
+    assert office["peak"]["bounces"] in (4, 6)
+    assert by_name[None]["waiting"] == 2
+    assert document["stale"] == []
+
+
+def test_one_connector_is_drawn_with_ages_bounces_reasons_and_top_lists(imported: None, capsys: Any) -> None:
+    said = told(capsys, "To head")
+    for part in (
+        "To head office: 6 waiting", "How long it has waited", "4-8 h", "Bounces unless it leaves", "within 24 h",
+        "6 × 4.4.316: 450 4.4.316 Connection refused", "contoso.test", "app@contoso.test",
+    ):  # fmt: skip
+        assert part in said, part
+    row = json.loads(told(capsys, "To head", "--json"))["connectors"][0]
+    assert row["top"]["domains"] == [{"domain": "contoso.test", "waiting": 6}]
+    assert row["top"]["looked_at"] == 6
+
+
+def test_an_empty_connector_says_so(imported: None, capsys: Any) -> None:
+    assert "Nothing waits at To partner." in told(capsys, "To partner")
+
+
+def test_bounced_mail_is_listed_for_resending_and_no_cell_is_a_formula(imported: None, capsys: Any) -> None:
+    assert "=cmd@contoso.test" in told(capsys, "--bounced", "--since", "7d")
+    lines = list(csv.DictReader(io.StringIO(told(capsys, "--bounced", "--csv"))))
+    assert len(lines) == 2
+    assert {line["sender"] for line in lines} == {"'=cmd@contoso.test"}
+    assert {line["recipient"] for line in lines} == {"user0@fabrikam.test", "user1@fabrikam.test"}
+    assert {line["connector"] for line in lines} == {"To partner"}
+    document = json.loads(told(capsys, "--bounced", "--json", "To partner"))
+    assert [row["status"] for row in document["bounced"]] == ["rejected", "rejected"]
+    assert json.loads(told(capsys, "--bounced", "--json", "To head"))["bounced"] == []
+    assert "No mail bounced in the last 1 h" in told(capsys, "--bounced", "--since", "60m", "To head")
+
+
+def test_many_bounces_are_cut_on_a_terminal(imported: None, capsys: pytest.CaptureFixture[str]) -> None:
+    many = rows(230, timedelta(hours=1), "fabrikam.test")
+    for status in ("Pending", "Failed"):
+        Path("more.json").write_text(json.dumps([{**one, "Status": status} for one in many]))
+        assert run(["import", "messages", "more.json"]) == 0
+    assert "… and 32 more: --csv has them all" in told(capsys, "--bounced")
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--csv"], "--csv goes with --bounced"),
+        (["--bounced", "--csv", "--json"], "--csv goes with --bounced"),
+        (["--bounced", "--since", "yesterday"], "wants a number with m, h or d"),
+        (["--bounced", "--since", "0h"], "wants a number with m, h or d"),
+        (["--bounced", "--since", "91d"], "90 days at most"),
+        (["nobody"], "no connector 'nobody'"),
+        (["To"], "'To' fits 2: To head office, To partner"),
+        (["--bounced", "nobody"], "no connector 'nobody'"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(argv: list[str], says: str, imported: None, capsys: Any) -> None:
+    capsys.readouterr()
+    assert run(["queue", *argv]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "out"),
+    [
+        ([], "Nothing waits.\n"),
+        (["--json"], '{"queue": []}\n'),
+        (["--bounced"], "No mail bounced in the last 1 d, as far as the mail systems tell.\n"),
+        (["--bounced", "--json"], '{"bounced": []}\n'),
+        (["--bounced", "--csv"], "ended_at,status,sender,recipient,connector,code,reason,received_at,backend,key\n"),
+    ],
+)
+def test_without_a_database_nothing_is_known_and_none_is_made(argv: list[str], out: str, capsys: Any) -> None:
+    assert told(capsys, *argv) == out
+    assert list(Path().iterdir()) == []
