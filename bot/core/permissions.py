@@ -21,6 +21,8 @@ class Verb(StrEnum):
     PROBE = "probe"
     ACK = "ack"
     FIX = "fix"
+    APPROVE = "approve"
+    RETRY = "retry"
     UNDO = "undo"
 
 

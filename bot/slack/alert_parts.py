@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bot.core.fix_situation import NEEDS
 from bot.core.forecast import plain_span as span
 from bot.core.views import IncidentView
-from bot.slack.blocks import Block, button
-from bot.slack.text import Mrkdwn, code, joined, message_link, mrkdwn, prose, user, when
+from bot.slack.blocks import Block, button, confirm
+from bot.slack.text import Mrkdwn, code, joined, message_link, mrkdwn, plain, prose, user, when
 from bot.slack.wording import KIND_WORDS, MONITOR_NAME, bounce, count
-from storage.records import ActionState, Incident, IncidentState
+from storage.records import ActionState, Incident, IncidentState, StepKind
 
 ACK, REPROBE, FIX_NOW, UNDO = "mfi.ack", "mfi.reprobe", "mfi.fix_now", "mfi.undo"
+RETRY, APPROVE, DECLINE = "mfi.retry", "mfi.approve", "mfi.decline"
 
 DEFAULT_WORKSPACE = "https://slack.com/"
 
@@ -106,3 +108,21 @@ def ack_button(incident: Incident) -> Block | None:
 def reprobe_button(incident: Incident) -> Block:
     """Probe again, in any state."""
     return button("Re-probe", REPROBE, str(incident.id), hint=f"Probe the server of incident {incident.id} again now")
+
+
+def retry_button(view: IncidentView) -> Block | None:
+    """Where mail waits, the probe is good and the mail system can be told to try again."""
+    probe, connector = view.probe, view.connector
+    alive = probe is not None and probe.ok and not probe.nothing_probed
+    if not alive or connector is None or not connector.enabled or not view.queue.total:
+        return None
+    if not NEEDS[StepKind.RETRY_QUEUE] <= view.capabilities or view.queue_stale:
+        return None
+    question = plain(
+        f"The mail system tries {count(view.queue.total, 'waiting message')} at {connector.name} again at once. "
+        "Nothing else is changed.",
+        290,
+    )
+    number = str(view.incident.id)
+    asked = confirm("Retry now?", question, "Retry now")
+    return button("Retry now", RETRY, number, confirm=asked, hint=f"Try the waiting mail of incident {number} again")

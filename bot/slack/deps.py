@@ -40,6 +40,18 @@ class FixPort(Protocol):
         """Claim an offer; quick."""
         ...
 
+    async def offer_retry(self, incident_id: int, actor: str) -> Action | Refusal:
+        """Make the plan of a retry."""
+        ...
+
+    async def approve(self, action_id: str, actor: str) -> Claimed | Refusal:
+        """Claim what somebody else asked for; quick."""
+        ...
+
+    async def decline(self, action_id: str, actor: str) -> Action | Refusal:
+        """Say no to what somebody asked for."""
+        ...
+
     async def execute(self, action_id: str) -> None:
         """Run the claimed steps; never raises."""
         ...

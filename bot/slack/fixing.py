@@ -21,7 +21,7 @@ from bot.slack.blocks import View
 from bot.slack.errors import error_word
 from bot.slack.intake import Ack, Intake, Request, broken
 from bot.slack.payload import Body, chosen_of, typed_of
-from bot.slack.plan_modal import NAME, STEPS, dry_run_view, loading_view, plan_view, refused_view
+from bot.slack.plan_modal import NAME, STEPS, dry_run_view, loading_view, plan_view, refused_view, waiting_view
 from bot.slack.replies import who_may
 from bot.slack.text import Mrkdwn, lines, mrkdwn, plain, prose, sentence
 from storage import actions
@@ -74,6 +74,9 @@ class Fixing:
         typed = typed_of(view, NAME)
         if chosen is None:
             await ack(response_action="errors", errors={STEPS: "Choose at least one step."})
+        elif lacking := plan.lacking(chosen):
+            needed = f"Choose this one, too: {plain(lacking.title, 120)}"
+            await ack(response_action="errors", errors={STEPS: needed})
         elif not plan.accepts_name(typed):
             await ack(response_action="errors", errors={NAME: f"Type exactly: {plain(plan.connector_name, 150)}"})
         else:
@@ -139,8 +142,9 @@ class Fixing:
             await ack(response_action="update", view=refused_view(_why(result)))
             return
         self._deps.nudge()
-        if result.dry_run:
-            await ack(response_action="update", view=dry_run_view(result.lines))
+        if result.dry_run or result.waits:
+            shown = waiting_view(result.action) if result.waits else dry_run_view(result.lines)
+            await ack(response_action="update", view=shown)
             return
         await ack()
         self._intake.go_on(request, "a fix", self._execute(action_id))

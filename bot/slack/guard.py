@@ -37,6 +37,9 @@ KEPT_HOME = "slack.home"
 LOOKUP_DEADLINE = 2.0
 """Seconds: a trigger lives for three."""
 
+ACTS_AT_ONCE = frozenset({Verb.APPROVE, Verb.RETRY, Verb.UNDO})
+"""What follows a click directly, with no dialog in between in which it would be asked again."""
+
 T = TypeVar("T")
 
 
@@ -78,7 +81,7 @@ class Guard:
         """
         if self.home is None and verb is Verb.READ:
             await self._home_in_time()
-        fresh = fresh or verb is Verb.UNDO
+        fresh = fresh or verb in ACTS_AT_ONCE
         membership, standing = Membership.UNKNOWN, Standing.UNKNOWN
         if needs_lookup(verb, person, self.admins):
             try:

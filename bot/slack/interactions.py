@@ -7,6 +7,8 @@ import re
 from bot.core.permissions import Verb
 from bot.services.views import incident_view
 from bot.slack.alert import ACK, FIX_NOW, REPROBE, UNDO
+from bot.slack.alert_parts import APPROVE, DECLINE, RETRY
+from bot.slack.approving import Approving
 from bot.slack.commands import Commands
 from bot.slack.fixing import Fixing
 from bot.slack.intake import Intake, Request
@@ -21,16 +23,17 @@ NO_LONGER = Mrkdwn("This button is of another time: what it belonged to is not t
 class Interactions:
     """Carries out clicks."""
 
-    def __init__(self, intake: Intake, commands: Commands, fixing: Fixing) -> None:
+    def __init__(self, intake: Intake, commands: Commands, fixing: Fixing, approving: Approving) -> None:
         self._intake, self._deps = intake, intake.deps
-        self._commands, self._fixing = commands, fixing
+        self._commands, self._fixing, self._approving = commands, fixing, approving
 
     async def clicked(self, request: Request, action_id: str, value: str, trigger_id: str) -> None:
         """One click on one of our buttons."""
         if not await self._intake.welcome(request):
             return
-        if action_id == UNDO:
-            await self._fixing.undo(request, value)
+        opaque = {UNDO: self._fixing.undo, APPROVE: self._approving.approve, DECLINE: self._approving.decline}
+        if action_id in opaque:
+            await opaque[action_id](request, value)
         elif picked := _PICKED.fullmatch(action_id):
             await self._picked(request, picked, value)
         elif (number := _number(value)) is None:
@@ -38,7 +41,7 @@ class Interactions:
         elif action_id == FIX_NOW:
             await self._fixing.open_plan(request, number, trigger_id)
         else:
-            act = {ACK: self._ack, REPROBE: self._reprobe}.get(action_id)
+            act = {ACK: self._ack, REPROBE: self._reprobe, RETRY: self._approving.retry}.get(action_id)
             await (self._intake.tell(request, NO_LONGER) if act is None else act(request, number))
 
     async def _picked(self, request: Request, picked: re.Match[str], value: str) -> None:

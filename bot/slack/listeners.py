@@ -18,6 +18,8 @@ from slack_bolt.authorization import AuthorizeResult
 from bot.core.permissions import Verb
 from bot.services.views import status_view
 from bot.slack.alert import ACK, FIX_NOW, REPROBE, UNDO
+from bot.slack.alert_parts import APPROVE, DECLINE, RETRY
+from bot.slack.approving import Approving
 from bot.slack.client import make_client
 from bot.slack.commands import Commands
 from bot.slack.deps import SlackDeps
@@ -41,7 +43,7 @@ BOLT = logging.getLogger("mfi.slack.bolt")
 """Bolt's own logger: its debug lines hold whole requests, its warnings advise on ways of starting that we don't use."""
 BOLT.setLevel(logging.ERROR)
 ANY = re.compile(r"(?s).*")
-BUTTONS = frozenset({ACK, REPROBE, FIX_NOW, UNDO})
+BUTTONS = frozenset({ACK, REPROBE, FIX_NOW, UNDO, RETRY, APPROVE, DECLINE})
 
 
 def build_app(deps: SlackDeps) -> AsyncApp:
@@ -103,7 +105,7 @@ class _Surface:
         self._fixing = Fixing(self._intake)
         self._explaining = Explaining(self._intake)
         self._commands = Commands(self._intake, self._fixing, self._explaining)
-        self._interactions = Interactions(self._intake, self._commands, self._fixing)
+        self._interactions = Interactions(self._intake, self._commands, self._fixing, Approving(self._intake))
 
     async def on_command(self, ack: Ack, body: Body) -> None:
         request = await self._intake.take(body)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.core.fix_plan import Plan, PlanStep
+from bot.core.fix_plan import Plan, PlanStep, RefusedStep
 from bot.slack.blocks import Block, View, context, divider, modal, plain_object, section
-from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, plain, prose
+from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, plain, prose, when
 from bot.slack.wording import count
 from storage.records import Action
 
@@ -33,7 +33,7 @@ def loading_view(incident_id: int) -> View:
 def plan_view(action: Action, plan: Plan) -> View:
     """The plan of this offer, with the steps to choose and the name to type; one without steps is only to be read."""
     if not plan.steps:
-        shown = [_head(action, plan), _list("Left alone", plan.notes), _list(BY_HAND, plan.by_hand)]
+        shown = [_head(action, plan), _refused(plan), _list("Left alone", plan.notes), _list(BY_HAND, plan.by_hand)]
         return modal("Fix by hand", map(section, shown), callback_id=LOADING_CALLBACK)
     return modal(
         "Fix now (dry run)" if plan.dry_run else "Fix now",
@@ -41,6 +41,7 @@ def plan_view(action: Action, plan: Plan) -> View:
             section(_head(action, plan)),
             divider(),
             *(section(_step(number, step)) for number, step in enumerate(plan.steps, 1)),
+            section(_refused(plan)),
             section(_list("Left alone", plan.notes)),
             section(_list("By hand instead" if plan.dry_run else BY_HAND, plan.by_hand)),
             divider(),
@@ -62,6 +63,18 @@ def dry_run_view(would: Sequence[str]) -> View:
     return modal("Fix now (dry run)", [section(lines(head, *shown))], callback_id=LOADING_CALLBACK)
 
 
+def waiting_view(action: Action) -> View:
+    """Nothing was changed yet: somebody else has to say yes."""
+    text = lines(
+        Mrkdwn("✋ *A second person has to approve this*: nothing was changed yet."),
+        mrkdwn(
+            "The thread of #{} shows the steps, with the buttons. It waits until {}.",
+            num(action.incident_id), when(action.expires_at),
+        ),
+    )  # fmt: skip
+    return modal("Fix now", [section(text)], callback_id=LOADING_CALLBACK)
+
+
 def refused_view(reason: Mrkdwn) -> View:
     """Nothing was done, and why."""
     return modal("Fix now", [section(mrkdwn("🚫 {}", reason))], callback_id=LOADING_CALLBACK)
@@ -77,7 +90,20 @@ def _head(action: Action, plan: Plan) -> Mrkdwn:
 def _step(number: int, step: PlanStep) -> Mrkdwn:
     warning = mrkdwn("⚠️ *Can't be undone:* {}", prose(step.irreversible, 300)) if step.irreversible else None
     title = mrkdwn("*{}. {}*", num(number), prose(step.title, 150))
-    return lines(title, prose(step.effect, 900), _bounces(step), warning)
+    proof = mrkdwn("🔎 {}", prose(step.proof, 200)) if step.proof else None
+    return lines(title, prose(step.effect, 900), _bounces(step), warning, proof)
+
+
+def _refused(plan: Plan) -> Mrkdwn:
+    """What was considered and isn't offered: why, and the way out."""
+    if not plan.refused:
+        return Mrkdwn("")
+    return lines(Mrkdwn("*Not offered*"), *map(_refusal, plan.refused))
+
+
+def _refusal(one: RefusedStep) -> Mrkdwn:
+    way_out = mrkdwn("_Way out:_ {}", prose(one.way_out, 300))
+    return lines(mrkdwn("🚫 *{}*", prose(one.title, 150)), prose(one.why, 400), way_out)
 
 
 def _bounces(step: PlanStep) -> Mrkdwn:

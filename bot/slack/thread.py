@@ -13,7 +13,7 @@ from typing import Any
 from bot.core.events import EventKind
 from bot.core.views import IncidentView
 from bot.slack.alert import RESOLUTIONS, UNDO, name_of, waiting
-from bot.slack.alert_parts import left_behind, stays_behind
+from bot.slack.alert_parts import APPROVE, DECLINE, left_behind, stays_behind
 from bot.slack.blocks import Message, actions, button, confirm, message, section
 from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, plain, prose, user, when
 from bot.slack.warning import threshold
@@ -42,8 +42,24 @@ STEP_EMOJI = {"done": "✅", "failed": "❌", "skipped": "⏭️", "undone": "�
 def render_event(event: IncidentEvent, view: IncidentView) -> Message:
     """The thread's reply for one event."""
     line = event_line(event, view)
-    offered = _undo_button(event, view) if event.kind in UNDOABLE else None
-    return message(line, [section(line), actions(offered)])
+    return message(line, [section(line), actions(*_buttons(event, view))])
+
+
+def _buttons(event: IncidentEvent, view: IncidentView) -> tuple[dict[str, Any] | None, ...]:
+    if event.kind == EventKind.FIX_REQUESTED:
+        return _decision_buttons(event, view)
+    return (_undo_button(event, view) if event.kind in UNDOABLE else None,)
+
+
+def _decision_buttons(event: IncidentEvent, view: IncidentView) -> tuple[dict[str, Any], ...]:
+    """Yes and no to a fix that somebody else asked for; each click is checked again."""
+    action_id = str(event.data.get("action_id") or "")
+    question = plain(f"The steps above run at {name_of(view)} at once, on facts that are read again first.", 290)
+    sure = confirm("Approve this fix?", question, "Approve")
+    return (
+        button("Approve…", APPROVE, action_id, style="danger", confirm=sure),
+        button("Decline", DECLINE, action_id),
+    )
 
 
 def event_line(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
@@ -119,11 +135,40 @@ def _reprobed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     return mrkdwn("🔎 {} re-probed: ❌ {}, stopped at {}{}.", user(event.actor), status, stage, took)
 
 
+def _fix_requested(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
+    until = _moment(event.data.get("expires_at"))
+    head = mrkdwn(
+        "✋ {} asks for a fix of {}. *A second person has to approve it*{}:",
+        user(event.actor), code(name_of(view), 100), mrkdwn(" before {}", when(until)) if until else Mrkdwn(""),
+    )  # fmt: skip
+    return lines(head, *(mrkdwn("• {}", prose(step, 500)) for step in _items(event.data.get("steps"))))
+
+
+def _fix_declined(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
+    asked = event.data.get("requested_by")
+    if event.actor == asked:
+        return mrkdwn("🚫 {} took the fix back: nothing was done.", user(event.actor))
+    return mrkdwn("🚫 {} declined the fix that {} asked for: nothing was done.", user(event.actor), user(_id(asked)))
+
+
+def _fix_lapsed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
+    asked = user(_id(event.data.get("requested_by")))
+    return mrkdwn("⌛ Nobody approved the fix that {} asked for in time: nothing was done.", asked)
+
+
+def _id(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def _fix_claimed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     steps = _items(event.data.get("steps"))
     dry = Mrkdwn("🧪 {} ran a *dry run*; nothing was changed. It would:")
-    head = dry if event.data.get("dry_run") else Mrkdwn("🛠️ {} starts the fix:")
-    return lines(mrkdwn(head, user(event.actor)), *(mrkdwn("• {}", step) for step in steps))
+    asked = _id(event.data.get("requested_by"))
+    if asked:
+        head = mrkdwn("🛠️ {} approved the fix that {} asked for. It starts:", user(event.actor), user(asked))
+    else:
+        head = mrkdwn(dry if event.data.get("dry_run") else Mrkdwn("🛠️ {} starts the fix:"), user(event.actor))
+    return lines(head, *(mrkdwn("• {}", step) for step in steps))
 
 
 def _fix_step(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
@@ -180,6 +225,9 @@ LINES: dict[str, Line] = {
     EventKind.FLAPPING: _flapping,
     EventKind.ACKNOWLEDGED: _acknowledged,
     EventKind.REPROBED: _reprobed,
+    EventKind.FIX_REQUESTED: _fix_requested,
+    EventKind.FIX_DECLINED: _fix_declined,
+    EventKind.FIX_LAPSED: _fix_lapsed,
     EventKind.FIX_CLAIMED: _fix_claimed,
     EventKind.FIX_STEP: _fix_step,
     EventKind.FIX_FINISHED: _fix_finished,

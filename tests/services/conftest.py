@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from bot.backends.lab import LabBackend
+from bot.core.policy import Policy
+from bot.sandbox.mail_system import MailSystem
+from bot.services.delivery import Delivery
 from storage import connectors
 from storage.connection import Store
 from storage.records import Connector, ConnectorFacts, ConnectorKind
+from tests.services.fix_scene import Clock, Probe, Scene, seed
+from tests.services.slack_that_fails import Slack, make
 
 
 class StandingClock:
@@ -60,3 +66,29 @@ async def contoso(store: Store, clock: StandingClock) -> Connector:
     found = await store.read(lambda db: connectors.by_key(db, "files", "contoso"))
     assert found is not None
     return found
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    clock = Clock()
+    async with MailSystem(clock=clock, tick=None, timeout=1.0) as system:
+        seed(system)
+        await system.retry()
+        backend = LabBackend("lab", system.api_url, timeout=1.0)
+        store = await Store.open(tmp_path / "mfi.db")
+        made = Scene(clock, system, backend, store, Probe(), Policy(actions_on=True))
+        await made.sync()
+        made.incident_id = await made.open_incident()
+        yield made
+        await backend.close()
+        await store.close()
+
+
+@pytest.fixture
+def slack(clock: StandingClock) -> Slack:
+    return Slack(clock)
+
+
+@pytest.fixture
+def delivery(store: Store, slack: Slack, clock: StandingClock) -> Delivery:
+    return make(store, slack, clock)

@@ -47,7 +47,9 @@ async def no_probe(connector_id: int) -> ProbeRecord:
 
 
 def fix_on(store: Store, backend: LabBackend, mark: Any = None) -> Fix:
-    return Fix(store, {"lab": backend}, no_probe, Policy(actions_on=True, fixes_per_hour=1000), clock, settle=0.0, mark=mark)
+    return Fix(
+        store, {"lab": backend}, no_probe, Policy(actions_on=True, fixes_per_hour=1000), clock, settle=0.0, mark=mark
+    )
 
 
 def seed(system: MailSystem, count: int) -> None:
