@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from bot.core.probe_result import TargetResult, overall
 from bot.core.views import Disagreement
-from bot.services.views import status_view
-from storage.records import IncidentState, MessageStatus, Severity
+from storage.records import IncidentState, MessageStatus
 
 REFUSED, TIMED_OUT, CANNOT, CERTIFICATE, DNS = "4.4.316", "4.4.315", "4.4.317", "4.7.320", "4.4.312"
 
@@ -122,39 +120,6 @@ async def test_codes_that_alternate_are_one_incident(world: Any) -> None:
     for minute in range(10):
         await world.at(minute).probe_fails(REFUSED if minute % 2 else TIMED_OUT)
     assert await world.told() == ["#1 4.4.316 warning"]
-
-
-async def test_escalates_once_at_each_mark(world: Any) -> None:
-    await world.at(0).waits(1, REFUSED)
-    told = []
-    for minute in range(0, 24 * 60, 10):
-        await world.at(minute).upkeep.tick()
-        told += [(minute, line) for line in await world.told()]
-    assert told == [
-        (20, "#1 4.4.316 warning"),
-        (240, "#1! escalated 4 h"),
-        (720, "#1! escalated 12 h"),
-        (1200, "#1! escalated 20 h"),
-        (1380, "#1! escalated 1 h before the first bounce"),
-    ]
-    (open_one,) = await world.open_ones()
-    assert (open_one.severity, open_one.escalated) == (Severity.CRITICAL, 4)
-
-
-async def test_marks_that_had_passed_before_it_opened_are_not_told_again(world: Any) -> None:
-    await world.at(0).waits(1, REFUSED, age=13 * 60)
-    assert await world.told() == ["#1 4.4.316 critical"]
-    await world.at(60).upkeep.tick()
-    assert await world.told() == []
-    await world.at(7 * 60).upkeep.tick()
-    assert await world.told() == ["#1! escalated 20 h"]
-
-
-async def test_marks_missed_while_the_bot_was_down_are_one_broadcast(world: Any) -> None:
-    await world.at(0).waits(1, REFUSED, age=20)
-    await world.told()
-    await world.at(21 * 60).upkeep.tick()
-    assert await world.told() == ["#1! escalated 20 h"]
 
 
 async def test_much_mail_makes_it_critical_once(world: Any) -> None:
@@ -308,47 +273,6 @@ async def test_a_null_mx_is_one_incident(world: Any) -> None:
     assert await world.told() == ["#1 4.4.312 warning"]
 
 
-async def test_a_disabled_connector_retires_its_incidents_and_is_left_alone(world: Any) -> None:
-    await world.at(0).waits(3, REFUSED, age=20)
-    await world.at(1).probe_fails(REFUSED)
-    await world.told()
-    await world.at(2).connectors("Contoso", enabled=False)
-    assert await world.told() == ["#1 resolved retired"]
-    world.prober.asked.clear()
-    await world.at(30).probing.tick()
-    await world.upkeep.tick()
-    assert (world.prober.asked, await world.told()) == ([], [])
-
-
-async def test_switched_on_again_and_still_dead_it_refers_to_the_old_one_but_does_not_flap(world: Any) -> None:
-    await world.at(0).waits(3, REFUSED, age=20)
-    await world.at(1).connectors("Contoso", enabled=False)
-    await world.told()
-    await world.at(2).connectors("Contoso", enabled=True)
-    await world.upkeep.tick()
-    assert await world.told() == ["#2 4.4.316 warning again after #1"]
-
-
-async def test_a_connector_that_is_no_longer_listed_ends_its_incidents_as_removed(world: Any) -> None:
-    await world.at(0).probe_fails(REFUSED)
-    await world.at(1).probe_fails(REFUSED)
-    await world.told()
-    await world.at(2).connectors()
-    assert await world.told() == ["#1 resolved removed"]
-
-
-async def test_a_connector_disabled_by_an_import_is_noticed_by_upkeep(world: Any) -> None:
-    from storage import connectors
-
-    await world.at(0).probe_fails(REFUSED)
-    await world.at(1).probe_fails(REFUSED)
-    await world.told()
-    contoso = await world.id_of("Contoso")
-    await world.store.write(lambda db: connectors.set_enabled(db, contoso, False, world.now))
-    await world.at(2).upkeep.tick()
-    assert await world.told() == ["#1 resolved retired"]
-
-
 async def test_a_root_that_was_resolved_before_it_left_is_still_posted(world: Any) -> None:
     for minute, code in enumerate([REFUSED, REFUSED, None, None]):
         await world.at(minute).probe(code)
@@ -385,34 +309,6 @@ async def test_what_changed_before_the_failure_is_in_the_view(world: Any) -> Non
     assert world.now - view.last_good.at == timedelta(minutes=3)
 
 
-async def test_settings_that_change_during_a_probe_are_probed_at_once_and_not_judged_by_it(world: Any) -> None:
-    await world.at(0).probe_fails(REFUSED)
-    ask = world.at(1).prober.probe
-
-    async def repaired_meanwhile(request: Any) -> Any:
-        world.prober.probe = ask
-        world.backend.connectors = [replace(c, smart_hosts=("new.test",)) for c in world.backend.connectors]
-        await world.syncing.sync("mail")
-        return await ask(request)
-
-    world.prober.probe = repaired_meanwhile
-    await world.probing.probe(await world.id_of("Contoso"))
-    assert await world.told() == []
-    await world.probing.tick()
-    assert world.prober.asked[-1] == "new.test"
-    assert await world.told() == []
-
-
-async def test_an_incident_ends_when_there_is_nothing_to_dial_any_more(world: Any) -> None:
-    await world.at(0).probe_fails(REFUSED)
-    await world.at(1).probe_fails(REFUSED)
-    world.prober.answers["contoso.test"] = overall([], 0.0)
-    for minute in (2, 3):
-        world.at(minute)
-        await world.probing.probe(await world.id_of("Contoso"), actor="U0ADMIN1")
-    assert await world.told() == ["#1 4.4.316 warning", "#1 resolved drained"]
-
-
 async def test_mail_that_the_system_lists_beyond_our_idea_of_its_end_still_waits(world: Any) -> None:
     await world.at(0).waits(3, REFUSED, age=20)
     for minute in range(5, 30 * 60, 5):
@@ -429,52 +325,3 @@ async def test_mail_that_was_given_up_waits_again_when_it_is_listed_again(world:
     assert (await world.view(1)).queue.total == 0
     await world.syncing.sync("mail")
     assert (await world.view(1)).queue.total == 3
-
-
-async def test_two_seconds_ten_years_ahead_cost_nothing(world: Any) -> None:
-    await world.at(0).probe_is_fine()
-    await world.at(1).waits(3, REFUSED, age=20)
-    for minute in range(2, 20):
-        await world.at(minute).upkeep.tick()
-    assert await world.told() == ["#1 4.4.316 warning"]
-    kept = await world.store.read(_counts)
-    world.set_clock(timedelta(days=3650))
-    await world.upkeep.tick()
-    await world.syncing.sync("mail")
-    world.set_clock(timedelta(days=-3650))
-    await world.upkeep.clock_jumped()
-    await world.probing.clock_jumped()
-    assert await world.told() == []
-    assert await world.store.read(_counts) >= kept
-    for minute in range(20, 23 * 60 + 30, 5):
-        await world.at(minute).upkeep.tick()
-    told = [line for line in await world.told() if "escalated" in line]
-    assert [line.split("escalated ")[1] for line in told] == ["4 h", "12 h", "20 h", "1 h before the first bounce"]
-
-
-def _counts(db: Any) -> list[int]:
-    tables = ("incidents", "incident_events", "probes", "queued_messages", "queue_samples")
-    return [db[table].count for table in tables]
-
-
-async def test_the_countdown_goes_on_without_any_probe_or_change_of_the_queue(world: Any) -> None:
-    await world.at(0).waits(3, REFUSED, age=20)
-    await world.told()
-    for minute in range(5, 100, 5):
-        await world.at(minute).upkeep.tick()
-    await world.told()
-    assert world.channel.redraws >= 1
-
-
-async def test_a_connector_that_is_switched_on_again_is_watched_again_and_its_mail_counts(
-    world: Any,
-) -> None:
-    await world.at(0).waits(3, REFUSED, age=20)
-    for enabled, minute in ((False, 1), (True, 2)):
-        world.at(minute).backend.connectors = [replace(c, enabled=enabled) for c in world.backend.connectors]
-        await world.syncing.sync("mail")
-        status = await world.store.read(lambda db: status_view(db, world.policy, world.now))
-        assert sum(v.queue.total for v in status.connectors) == 3
-    world.prober.answers["contoso.test"] = overall([TargetResult(host="c", port=25, ok=False, code=REFUSED)], 1.0)
-    await world.probing.tick()
-    assert await world.told() == ["#1 4.4.316 warning", "#1 resolved retired", "#2 4.4.316 warning again after #1"]

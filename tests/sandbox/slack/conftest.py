@@ -12,6 +12,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack import AppConfig, SandboxSlack, Shortcut
+from tests.sandbox.slack.forms import ROW, Heard, post
 
 Listen = Callable[..., AbstractAsyncContextManager[AsyncApp]]
 
@@ -91,3 +92,17 @@ def listen(slack: SandboxSlack) -> Listen:
                 await handler.client.close()
 
     return listening
+
+
+@pytest.fixture
+def heard(app: AsyncApp) -> Heard:
+    return Heard(app)
+
+
+@pytest.fixture
+async def form(slack: SandboxSlack, client: AsyncWebClient, app: AsyncApp, heard: Heard, listen: Any) -> Any:
+    """The form opened for the reader, with the app listening."""
+    async with listen(app):
+        message = await post(client, slack, ROW)
+        await slack.click("Reader", message, "go")
+        yield await slack.wait_for(lambda: slack.modal("Reader"))
