@@ -79,9 +79,19 @@ class Pace:
         """Messages per minute that left, however they did."""
         return (self.delivered + self.bounced + self.unknown) / (self.over.total_seconds() / 60)
 
+    @property
+    def departures(self) -> float:
+        """Messages per minute that left without a bounce, as far as anybody saw."""
+        return (self.delivered + self.unknown) / (self.over.total_seconds() / 60)
+
+    @property
+    def bounces(self) -> float:
+        """Messages per minute that bounced."""
+        return self.bounced / (self.over.total_seconds() / 60)
+
     def empty_in(self, waiting: int) -> timedelta | None:
-        """When the queue is empty at this pace; None: it does not shrink."""
-        net = self.drains - self.arrivals
+        """When the queue is empty at this pace, without the help of bounces; None: it does not shrink."""
+        net = self.departures - self.arrivals
         return timedelta(minutes=waiting / net) if net > 0 else None
 
 
@@ -150,8 +160,11 @@ def rate(per_minute: float) -> str:
 
 
 def pace_in_words(pace: Pace, waiting: int) -> str:
-    """ "12 a minute come in, 3 an hour leave: it grows"."""
-    moves = f"{rate(pace.arrivals)} come in, {rate(pace.drains)} leave"
+    """ "12 a minute come in, 3 an hour leave, 1 an hour bounce: it grows"."""
+    if not pace.arrived + pace.delivered + pace.unknown + pace.bounced:
+        return "nothing came or went in the last hour"
+    bounces = f", {rate(pace.bounces)} bounce" if pace.bounced else ""
+    moves = f"{rate(pace.arrivals)} come in, {rate(pace.departures)} leave{bounces}"
     empty = pace.empty_in(waiting)
     if empty is not None and waiting:
         return f"{moves}: empty in about {plain_span(empty)} at this pace"

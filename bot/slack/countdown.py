@@ -23,7 +23,7 @@ def life_bar(clock: MailClock) -> Mrkdwn:
 
 
 def by_when(clock: MailClock) -> Mrkdwn:
-    """ "3 overdue · 12 within 4 h · 40 within 24 h, 30 of them in the hour from 14:00": only what says something."""
+    """ "3 overdue · 12 within 4 h · 40 within 24 h; fullest hour: 30 from 14:00": only what says something."""
     told: list[Mrkdwn] = []
     before = clock.overdue
     if clock.overdue:
@@ -41,7 +41,9 @@ def _most(clock: MailClock) -> Mrkdwn:
     peak = clock.peak
     if peak is None or peak.count <= 1 or peak.count == clock.waiting == clock.within(1):
         return Mrkdwn("")
-    return mrkdwn(", {} of them in the hour from {}", peak.count, when(peak.at))
+    if peak.count == clock.waiting:
+        return mrkdwn(", all in the hour from {}", when(peak.at))
+    return mrkdwn("; fullest hour: {} from {}", peak.count, when(peak.at))
 
 
 def pace_words(clock: MailClock) -> Mrkdwn:

@@ -122,7 +122,8 @@ def one_queue_reply(one: OneQueue) -> Message:
         life_bar(clock),
         stale,
     )
-    why = lines(Mrkdwn("*Why*"), *(code_line(group) for group in queue.by_code[:5]), sample_line(row.sample))
+    groups = [group for group in queue.by_code if group.code or row.sample is None]
+    why = lines(Mrkdwn("*Why*"), sample_line(row.sample), *map(code_line, groups[:5]))
     return message(
         lines(head, by_when(clock), pace_words(clock)),
         [

@@ -110,8 +110,9 @@ def test_a_pace_is_per_minute_and_counts_every_way_out() -> None:
     flow = Flow(since=NOW - HOUR, arrived=60, delivered=90, bounced=20, unknown=10)
     pace = mail_clock(waits(120, 1, 1), QueueClock(), NOW, flow=flow, bounced=33).pace
     assert pace is not None
-    assert (pace.arrivals, pace.drains) == (1.0, 2.0)
-    assert pace.empty_in(120) == 120 * MINUTE
+    assert (pace.arrivals, pace.drains, pace.bounces) == (1.0, 2.0, pytest.approx(1 / 3))
+    assert pace.departures == pytest.approx(5 / 3)
+    assert pace.empty_in(120) == 180 * MINUTE
     assert mail_clock(waits(1, 1, 1), QueueClock(), NOW, bounced=33).bounced == 33
 
 
@@ -139,15 +140,16 @@ def test_rates_are_told_per_minute_or_per_hour(per_minute: float, words: str) ->
 
 
 @pytest.mark.parametrize(
-    ("arrived", "left", "waiting", "words"),
+    ("arrived", "left", "bounced", "waiting", "words"),
     [
-        (0, 0, 42, "none come in, none leave"),
-        (60, 60, 42, "1.0 a minute come in, 1.0 a minute leave"),
-        (60, 0, 42, "1.0 a minute come in, none leave: it grows"),
-        (0, 60, 42, "none come in, 1.0 a minute leave: empty in about 42 min at this pace"),
-        (0, 60, 0, "none come in, 1.0 a minute leave"),
+        (0, 0, 0, 42, "nothing came or went in the last hour"),
+        (60, 60, 0, 42, "1.0 a minute come in, 1.0 a minute leave"),
+        (60, 0, 0, 42, "1.0 a minute come in, none leave: it grows"),
+        (0, 60, 0, 42, "none come in, 1.0 a minute leave: empty in about 42 min at this pace"),
+        (0, 60, 0, 0, "none come in, 1.0 a minute leave"),
+        (0, 0, 12, 42, "none come in, none leave, 12 an hour bounce"),
     ],
 )
-def test_a_pace_is_told_with_its_trend(arrived: int, left: int, waiting: int, words: str) -> None:
-    pace = Pace(over=HOUR, arrived=arrived, delivered=left, bounced=0, unknown=0)
+def test_a_pace_is_told_with_its_trend(arrived: int, left: int, bounced: int, waiting: int, words: str) -> None:
+    pace = Pace(over=HOUR, arrived=arrived, delivered=left, bounced=bounced, unknown=0)
     assert pace_in_words(pace, waiting) == words

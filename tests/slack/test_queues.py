@@ -58,7 +58,7 @@ def test_the_queue_lists_the_most_urgent_first(world: Any) -> None:
         "*24 bounced* in the last 24 h",
         "first bounce in 10 min",
         "`███░░░░░░░░░░░░░` oldest 5 h, *first bounce in 19 h*",
-        "*42* within 24 h, 28 of them in the hour from <!date^",
+        "*42* within 24 h; fullest hour: 28 from <!date^",
         "14 an hour come in, 2 an hour leave: it grows",
         "*belonging to no known connector* · 3 messages",
         "/mfi queue bounced",
@@ -169,16 +169,17 @@ def test_bounces_are_told_only_where_the_number_grows(clock: MailClock, words: s
 
 def test_the_fullest_hour_is_named_unless_it_says_nothing(world: Any) -> None:
     peak = Peak(at=world.now + 3 * HOUR, count=7)
-    assert "7 of them in the hour from" in by_when(MailClock(waiting=9, due=due(0, 0, 7, 7, 9), peak=peak))
+    assert "; fullest hour: 7 from <!date^" in by_when(MailClock(waiting=9, due=due(0, 0, 7, 7, 9), peak=peak))
+    assert ", all in the hour from <!date^" in by_when(MailClock(waiting=7, due=due(0, 0, 7, 7, 7), peak=peak))
     all_now = MailClock(waiting=7, due=due(7, 7, 7, 7, 7), peak=peak)
-    assert "of them" not in by_when(all_now)
-    assert "of them" not in by_when(MailClock(waiting=9, due=due(0, 0, 7, 7, 9), peak=replace(peak, count=1)))
+    assert "hour" not in by_when(all_now)
+    assert "hour" not in by_when(MailClock(waiting=9, due=due(0, 0, 7, 7, 9), peak=replace(peak, count=1)))
 
 
 @pytest.mark.parametrize(
     ("arrived", "left", "words"),
     [
-        (0, 0, "none come in, none leave"),
+        (0, 0, "nothing came or went in the last hour"),
         (60, 0, "1.0 a minute come in, none leave: it grows"),
         (0, 60, "none come in, 1.0 a minute leave: empty in about 42 min at this pace"),
     ],
