@@ -17,6 +17,8 @@ from knowledge.diagnose import diagnose
 PER_CONNECTOR = 10
 PER_SYNC = 40
 FRESH = timedelta(minutes=30)
+LATE = timedelta(minutes=75)
+"""Exchange retries at least every hour: what it said before the last retry may be over."""
 Chooser = Callable[[int], int]
 """Gives a number below its argument: where to look besides the oldest and the newest."""
 
@@ -93,22 +95,30 @@ class Memory:
         return known is not None and now - known.asked_at < FRESH
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How many may be asked about: `free` in any case, `first` where nothing at all is known of a connector yet."""
+
+    free: int
+    first: int
+
+
 def chosen(
-    groups: Mapping[int | None, Sequence[TraceRow]], memory: Memory, now: datetime, free: int, pick: Chooser
+    groups: Mapping[int | None, Sequence[TraceRow]], memory: Memory, now: datetime, room: Room, pick: Chooser
 ) -> list[TraceRow]:
-    """Whom to ask about: at most PER_CONNECTOR of each group, fresh answers included, PER_SYNC and `free` in all.
+    """Whom to ask about: at most PER_CONNECTOR of each group, fresh answers included, PER_SYNC and the room in all.
 
     Turn by turn, those groups first of which least is known: each gets its oldest, then its newest, then some by
     chance.
     `groups`: the waiting mail by the connector that seems to carry it.
     """
-    room = min(PER_SYNC, free)
     wanted: list[tuple[int, int, TraceRow]] = []
     for number, rows in enumerate(groups.values()):
         known = sum(memory.is_fresh(row.ref, now) for row in rows)
         wanted += [(known + turn, number, row) for turn, row in enumerate(_of_group(rows, memory, now, known, pick))]
     wanted.sort(key=lambda one: one[:2])
-    return [row for _, _, row in wanted[: max(room, 0)]]
+    first = sum(turn == 0 for turn, _, _ in wanted)
+    return [row for _, _, row in wanted[: max(min(PER_SYNC, max(room.free, min(first, room.first))), 0)]]
 
 
 def _of_group(rows: Sequence[TraceRow], memory: Memory, now: datetime, known: int, pick: Chooser) -> Iterable[TraceRow]:
@@ -120,7 +130,8 @@ def _of_group(rows: Sequence[TraceRow], memory: Memory, now: datetime, known: in
 
 
 def shared_code(rows: Iterable[TraceRow], memory: Memory) -> str | None:
-    """The one code that all evidence about these messages gives; None where there is none, or it differs."""
-    known = [evidence for evidence in (memory.get(row.ref) for row in rows) if evidence and evidence.reason]
-    codes = {evidence.code for evidence in known}
+    """The one code that all late evidence about these messages gives; None where there is none, or it differs."""
+    known = [evidence for evidence in (memory.get(row.ref) for row in rows) if evidence and evidence.at]
+    newest = max((evidence.at for evidence in known if evidence.at), default=None)
+    codes = {e.code for e in known if e.at and newest and newest - e.at < LATE}
     return codes.pop() if len(codes) == 1 else None

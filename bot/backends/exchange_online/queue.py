@@ -20,6 +20,7 @@ from bot.backends.exchange_online.evidence import (
     Chooser,
     Evidence,
     Memory,
+    Room,
     chosen,
     is_expiry,
     of_deferral,
@@ -209,9 +210,10 @@ class Queue:
     ) -> list[str]:
         """Ask why some of what waits does so. Returns what to tell about it."""
         now = self._now()
-        free = self._budget.for_details(now, self.pages)
+        # A first reason is worth a later listing; more of them are not.
+        room = Room(free=self._budget.for_details(now, self.pages), first=self._budget.free(now))
         groups = await asyncio.to_thread(self._grouped, waiting.values(), connectors, domains)
-        rows = await asyncio.to_thread(chosen, groups, self._memory, now, free, self._pick)
+        rows = await asyncio.to_thread(chosen, groups, self._memory, now, room, self._pick)
         answers = await self._asked(rows, of_deferral)
         for row, evidence in zip(rows, answers, strict=True):
             if evidence is not None:

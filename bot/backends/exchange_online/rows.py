@@ -28,11 +28,9 @@ def document(body: bytes) -> Json:
     return found
 
 
-def listed(answer: Json, *, required: bool = True) -> list[Json]:
-    """Its rows, without OData's notes beside the fields. `required`: an answer without a list is no answer."""
+def listed(answer: Json) -> list[Json]:
+    """Its rows, without OData's notes beside the fields. ValueError: an answer without a list is no empty list."""
     found = answer.get("value")
-    if found is None and not required:
-        return []
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise ValueError("it holds no list of rows")
     return [{key: value for key, value in row.items() if "@" not in key} for row in found]
