@@ -3,8 +3,10 @@
 Reading is for everyone in our own workspace. As long as Slack never told which one that is, nobody can be placed, and
 only people whose own ids are listed read. (Once told it is kept on disk, so a Slack that fails at a later start changes
 nothing.) Acting is for MFI_ADMINS, checked again at click, submit and execution, and fails closed: what is unknown is
-refused, with a reason that the person can act on. One exception is safe because it needs no look-up: a person whose own
-id is listed, unless the request names two workspaces, or another one than ours once that is known.
+refused, with a reason that the person can act on. One exception: a person whose own id is listed, unless the request
+names two workspaces, or another one than ours once that is known. Where a mail system is touched, their account is
+looked up all the same, and refused if Slack says that it is a guest's, deactivated or no person's; a Slack that says
+nothing does not keep them from acting.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ class Verb(StrEnum):
     APPROVE = "approve"
     RETRY = "retry"
     UNDO = "undo"
+
+
+TOUCHING = frozenset({Verb.FIX, Verb.APPROVE, Verb.RETRY, Verb.UNDO})
+"""What changes something in a mail system."""
 
 
 class Membership(StrEnum):
@@ -119,6 +125,11 @@ def needs_lookup(verb: Verb, person: Person, admins: Admins) -> bool:
     return verb is not Verb.READ and person.user_id not in admins.users and bool(admins.groups)
 
 
+def worth_a_look(verb: Verb, person: Person, admins: Admins) -> bool:
+    """Should the account be looked up, although a listed person may act without?"""
+    return verb in TOUCHING and person.user_id in admins.users
+
+
 def decide(
     verb: Verb,
     person: Person,
@@ -141,6 +152,8 @@ def decide(
     if not admins:
         return Decision(False, "Nobody may act yet: MFI_ADMINS is empty. Set it to user ids or user group ids.")
     if person.user_id in admins.users:
+        if standing is Standing.GUEST:
+            return Decision(False, "Guests may not act, not even when they are listed in MFI_ADMINS.")
         return Decision(True, "Listed in MFI_ADMINS.")
     return _by_group(admins, ours, membership, standing)
 

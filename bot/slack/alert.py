@@ -6,7 +6,7 @@ then what to do; then the buttons that make sense in this state and that the mai
 
 from __future__ import annotations
 
-from bot.core.capabilities import Capability
+from bot.core.fix_situation import NEEDS
 from bot.core.forecast import plain_span as span
 from bot.core.views import IncidentView
 from bot.slack.alert_parts import (
@@ -22,6 +22,7 @@ from bot.slack.alert_parts import (
     left_behind,
     name_of,
     reprobe_button,
+    retry_button,
     stays_behind,
     waiting,
     whose,
@@ -74,13 +75,6 @@ __all__ = [
     "render_alert",
     "waiting",
 ]
-
-STEP_NEEDS = {
-    StepKind.REJECT_INVALID: {Capability.READ_QUEUE, Capability.READ_RECIPIENTS, Capability.REJECT_MESSAGES},
-    StepKind.DOMAIN_AUTHORITATIVE: {Capability.READ_DOMAINS, Capability.SET_DOMAIN_TYPE},
-    StepKind.DISABLE_CONNECTOR: {Capability.READ_CONNECTORS, Capability.SET_CONNECTOR_ENABLED},
-}
-"""What a mail system must be able to do before a step of Fix now is worth offering."""
 
 BLIND = Mrkdwn(
     "Probes from this host fail in a way that points to its own network, so they say nothing about the mail servers. "
@@ -262,6 +256,7 @@ def buttons(view: IncidentView, about: Article) -> Block | None:
     return actions(
         ack_button(incident),
         reprobe_button(incident),
+        retry_button(view) if ready else None,
         _fix_button(incident) if ready and fix_is_offered(view, about) else None,
     )
 
@@ -271,7 +266,7 @@ def fix_is_offered(view: IncidentView, about: Article) -> bool:
     rule, connector = about.fix_now, view.connector
     if rule is None or connector is None or connector.kind not in rule.kinds:
         return False
-    return any(STEP_NEEDS[StepKind(step)] <= view.capabilities for step in rule.steps)
+    return any(NEEDS[StepKind(step)] <= view.capabilities for step in rule.steps)
 
 
 def _fix_button(incident: Incident) -> Block:

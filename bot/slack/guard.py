@@ -3,8 +3,8 @@
 Promises: reading waits for Slack only as long as our own workspace is unknown, because until then nobody but people
 listed by id can be told from strangers; it is learned from the check of the tokens at start, kept in the database, and
 asked again until Slack has confirmed it. Acting is decided on facts not older than their time to live, within a
-deadline, and is refused when they can't be had; a person listed by their own id needs no look-up. Every decision to
-act, yes or no, is an audit row.
+deadline, and is refused when they can't be had; a person listed by their own id may act without, but is refused where
+Slack says that the account is none that may. Every decision to act, yes or no, is an audit row.
 """
 
 from __future__ import annotations
@@ -21,11 +21,22 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.core.clock import Clock
-from bot.core.permissions import Admins, Decision, Home, Membership, Person, Standing, Verb, decide, needs_lookup
+from bot.core.permissions import (
+    Admins,
+    Decision,
+    Home,
+    Membership,
+    Person,
+    Standing,
+    Verb,
+    decide,
+    needs_lookup,
+    worth_a_look,
+)
 from bot.slack.errors import error_word
 from storage import audit, meta
 from storage.connection import Store, StoreError
-from storage.records import AuditEntry
+from storage.journal_records import AuditEntry
 
 LOG = logging.getLogger(__name__)
 
@@ -83,13 +94,15 @@ class Guard:
             await self._home_in_time()
         fresh = fresh or verb in ACTS_AT_ONCE
         membership, standing = Membership.UNKNOWN, Standing.UNKNOWN
-        if needs_lookup(verb, person, self.admins):
+        grouped = needs_lookup(verb, person, self.admins)
+        if grouped or worth_a_look(verb, person, self.admins):
             try:
                 async with asyncio.timeout(self._deadline):
                     await self.learn_home()
-                    membership = await self._membership(person.user_id, JUST_NOW if fresh else GROUP_TTL)
-                    if membership is Membership.YES:
-                        standing = await self._standing(person.user_id)
+                    if grouped:
+                        membership = await self._membership(person.user_id, JUST_NOW if fresh else GROUP_TTL)
+                    if membership is Membership.YES or not grouped:
+                        standing = await self._standing(person.user_id, JUST_NOW if fresh else ACCOUNT_TTL)
             except TimeoutError:
                 LOG.warning("Slack did not answer a permission look-up in time")
         return decide(verb, person, admins=self.admins, home=self.home, membership=membership, standing=standing)
@@ -189,13 +202,13 @@ class Guard:
 
         return await self._cached(self._groups, group_id, ttl, ask)
 
-    async def _standing(self, user_id: str) -> Standing:
+    async def _standing(self, user_id: str, ttl: timedelta) -> Standing:
         async def ask() -> Standing | None:
             answer = await self._ask(lambda: self._client.users_info(user=user_id))
             found = answer.get("user") if answer is not None else None
             return standing_of(found, self.home) if isinstance(found, Mapping) else None
 
-        return await self._cached(self._accounts, user_id, ACCOUNT_TTL, ask) or Standing.UNKNOWN
+        return await self._cached(self._accounts, user_id, ttl, ask) or Standing.UNKNOWN
 
     async def _cached(
         self, known: dict[str, _Known], key: str, ttl: timedelta, ask: Callable[[], Awaitable[T | None]]

@@ -53,7 +53,9 @@ def _buttons(event: IncidentEvent, view: IncidentView) -> tuple[dict[str, Any] |
 
 def _decision_buttons(event: IncidentEvent, view: IncidentView) -> tuple[dict[str, Any], ...]:
     """Yes and no to a fix that somebody else asked for; each click is checked again."""
-    action_id = str(event.data.get("action_id") or "")
+    action_id = event.data.get("action_id")
+    if not isinstance(action_id, str) or not action_id:
+        return ()
     question = plain(f"The steps above run at {name_of(view)} at once, on facts that are read again first.", 290)
     sure = confirm("Approve this fix?", question, "Approve")
     return (

@@ -14,6 +14,7 @@ from bot.core.permissions import (
     decide,
     needs_lookup,
     same_workspace,
+    worth_a_look,
 )
 
 HOME = Home(team_id="T1", enterprise_id="E1", bot_user_id="UBOT")
@@ -72,6 +73,13 @@ def test_slack_is_asked_only_when_the_answer_depends_on_it(
     assert needs_lookup(verb, person(user), admins) is expected
 
 
+@pytest.mark.parametrize("verb", Verb)
+def test_a_listed_account_is_looked_at_where_a_mail_system_is_touched(verb: Verb) -> None:
+    touching = verb in (Verb.FIX, Verb.APPROVE, Verb.RETRY, Verb.UNDO)
+    assert worth_a_look(verb, person(LISTED), BOTH) is touching
+    assert not worth_a_look(verb, person(GROUPED), BOTH)
+
+
 @pytest.mark.parametrize("membership", Membership)
 @pytest.mark.parametrize("standing", [Standing.MEMBER, Standing.UNKNOWN])
 @pytest.mark.parametrize("home", [HOME, ALONE])
@@ -124,7 +132,7 @@ MEMBER, UNSEEN = Standing.MEMBER, Standing.UNKNOWN
         (GROUPED, BOTH, HOME, UNKNOWN, MEMBER, False, "did not say"),
         (GROUPED, BOTH, HOME, YES, UNSEEN, False, "did not confirm"),
         (GROUPED, BOTH, HOME, YES, Standing.GUEST, False, "Guests may not act"),
-        (LISTED, BOTH, HOME, UNKNOWN, Standing.GUEST, True, "Listed"),
+        (LISTED, BOTH, HOME, UNKNOWN, Standing.GUEST, False, "Guests may not act"),
         (GROUPED, BOTH, None, YES, MEMBER, False, "did not confirm"),
         (GROUPED, PEOPLE, HOME, UNKNOWN, UNSEEN, False, "not one of the people"),
         (NOBODY, PEOPLE, HOME, NO, MEMBER, False, "not one of the people"),

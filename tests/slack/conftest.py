@@ -338,6 +338,38 @@ class FakeFix:
             return Refusal(reason=f"<@{first.claimed_by}> did this already at 03:00 UTC.", actor=first.claimed_by)
         return Claimed(action=claimed, plan=self.plan, dry_run=self.plan.dry_run, lines=("Reject 7 messages",))
 
+    async def offer_retry(self, incident_id: int, actor: str) -> Action | Refusal:
+        step = PlanStep(kind=StepKind.RETRY_QUEUE, title="Try 9 waiting messages again now", effect="At once.", count=9)
+        self.plan = replace(self.plan, steps=(step,))
+        return await self.offer(incident_id, actor)
+
+    async def request(self, actor: str) -> Action:
+        """What waits for a second person, of incident 1."""
+        offer = await self.offer(1, actor)
+        assert isinstance(offer, Action)
+        until = self.clock() + timedelta(minutes=30)
+        steps = [step.kind for step in self.plan.steps]
+        asked = await self.store.write(
+            lambda db: actions.request(db, offer.id, actor, steps, expires_at=until, now=self.clock())
+        )
+        assert asked is not None
+        return asked
+
+    async def approve(self, action_id: str, actor: str) -> Claimed | Refusal:
+        if self.refusal:
+            return self.refusal
+        claimed = await self.store.write(lambda db: actions.approve(db, action_id, actor, self.clock()))
+        if claimed is None:
+            return Refusal(reason="You asked for this fix yourself: a second person has to approve it.")
+        return Claimed(action=claimed, plan=self.plan, dry_run=self.plan.dry_run, lines=("Reject 7 messages",))
+
+    async def decline(self, action_id: str, actor: str) -> Action | Refusal:
+        if self.refusal:
+            return self.refusal
+        confirming, failed = (ActionState.CONFIRMING,), ActionState.FAILED
+        over = await self.store.write(lambda db: actions.set_state(db, action_id, confirming, failed))
+        return over or Refusal(reason="This was decided already.")
+
     async def execute(self, action_id: str) -> None:
         self.executed.append(action_id)
 

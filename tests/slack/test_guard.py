@@ -105,6 +105,17 @@ async def test_a_listed_person_needs_no_look_up_even_with_slack_down(slack: Any,
     assert await make(ADMIN, GROUP).may(Verb.FIX, person(slack))
 
 
+@pytest.mark.parametrize("verb", [Verb.FIX, Verb.APPROVE, Verb.RETRY, Verb.UNDO])
+@pytest.mark.parametrize(("what", "says"), [("is_restricted", "Guests"), ("deleted", "deactivated"), ("is_bot", "Bots")])
+async def test_a_listed_account_that_is_none_that_may_changes_no_mail_system(
+    slack: Any, make: Callable[..., Guard], verb: Verb, what: str, says: str
+) -> None:
+    setattr(slack.workspace.users[ADMIN], what, True)
+    decision = await make(ADMIN).may(verb, person(slack))
+    assert not decision
+    assert says in decision.reason
+
+
 async def test_what_slack_said_is_remembered_for_a_while(slack: Any, make: Callable[..., Guard], clock: Clock) -> None:
     guard = make()
     for _ in range(3):
