@@ -11,8 +11,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from storage.audit_chain import GENESIS, link
+from storage.journal_records import AuditEntry
 from storage.moments import from_ms, to_ms
-from storage.records import AuditEntry
 
 _INSERT = "INSERT INTO audit (id, at, actor, verb, target, allowed, detail, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _ALL = "SELECT id, at, actor, verb, target, allowed, detail, hash FROM audit ORDER BY id"

@@ -356,9 +356,9 @@ class OutboxItem:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """One Fix now offer and what became of it. `id` is opaque: all that a button or modal carries. `plan`: the JSON of
-    bot.core.fix_plan.Plan as it was offered; `chosen`: the steps that the person picked. `requested_by`: who confirmed it
-    and waits for a second person's yes, who is `claimed_by` then. `look_at`: when its effect is looked at before the
-    verification is due.
+    bot.core.fix_plan.Plan as it was offered; `chosen`: the steps that the person picked. `requested_by`: who confirmed
+    it and waits for a second person's yes, who is `claimed_by` then. `look_at`: when its effect is looked at before
+    the verification is due.
     """
 
     id: str
@@ -395,28 +395,3 @@ class ActionStep:
     before: str | None = None
     after: str | None = None
     detail: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
-    """Who did or was refused what, and why. Append-only."""
-
-    at: datetime
-    actor: str
-    verb: str
-    target: str
-    allowed: bool
-    detail: str = ""
-    id: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncRun:
-    """One read of a mail system's queue: when, what it did, how it failed (None: it didn't, or is under way)."""
-
-    id: int
-    backend: str
-    started_at: datetime
-    finished_at: datetime | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    error: str | None = None

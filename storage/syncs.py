@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from storage.journal_records import SyncRun
 from storage.moments import from_ms, optional_moment, to_ms
-from storage.records import SyncRun
 
 __all__ = ["SyncRun", "begin", "finish", "last_success", "latest", "prune"]
 

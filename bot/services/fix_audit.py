@@ -9,7 +9,8 @@ from sqlite_utils import Database
 
 from bot.core.fix_plan import Plan
 from storage import audit
-from storage.records import Action, AuditEntry
+from storage.journal_records import AuditEntry
+from storage.records import Action
 
 ITSELF = "mfi"
 """Who it was where no person was: the bot."""

@@ -20,7 +20,8 @@ from bot.services import queue_views
 from bot.services.address_ranges import allowed_from
 from bot.services.triage import RUN_LENGTH, mail_flows
 from storage import actions, connectors, incidents, messages, outbox, probes, syncs
-from storage.records import Incident, OutboxItem, QueueSummary, SyncRun
+from storage.journal_records import SyncRun
+from storage.records import Incident, OutboxItem, QueueSummary
 
 Capabilities = Mapping[str, frozenset[Capability]]
 
@@ -79,9 +80,11 @@ def incident_view(
     )
 
 
-def connector_views(db: Database, now: datetime) -> list[ConnectorView]:
-    """One line per connector, by name."""
+def connector_views(db: Database, now: datetime, policy: Policy | None = None) -> list[ConnectorView]:
+    """One line per connector, by name. `policy` says when figures are old (without one: the usual)."""
     summaries, newest = messages.summaries(db), probes.latest(db)
+    every, limits = connectors.every(db), policy or Policy()
+    read = {name: syncs.last_success(db, name) for name in {c.backend for c in every}}
     open_ones = _by_connector(incidents.open_everywhere(db))
     return [
         ConnectorView(
@@ -91,19 +94,21 @@ def connector_views(db: Database, now: datetime) -> list[ConnectorView]:
             probe=newest.get(connector.id),
             incidents=tuple(i for i in open_ones[connector.id] if not i.is_warning),
             warnings=tuple(i for i in open_ones[connector.id] if i.is_warning),
+            queue_read_at=read[connector.backend],
+            queue_stale=queue_views.is_stale(read[connector.backend], limits, now),
         )
-        for connector in connectors.every(db)
+        for connector in every
     ]
 
 
 def queue_view(db: Database, policy: Policy, now: datetime) -> QueueView:
     """What waits everywhere, with the clock of each connector."""
-    return queue_views.queue_view(db, connector_views(db, now), policy, now)
+    return queue_views.queue_view(db, connector_views(db, now, policy), policy, now)
 
 
 def one_queue(db: Database, connector_id: int, policy: Policy, now: datetime) -> OneQueue | None:
     """What waits at one connector, in full; None: it is not known any more."""
-    found = next((row for row in connector_views(db, now) if row.connector.id == connector_id), None)
+    found = next((row for row in connector_views(db, now, policy) if row.connector.id == connector_id), None)
     return None if found is None else queue_views.one_queue(db, found, policy, now)
 
 

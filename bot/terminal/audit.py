@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from bot.terminal.tables import table
 from storage import audit
-from storage.records import AuditEntry
+from storage.journal_records import AuditEntry
 
 SHOWN = 200
 COLUMNS = ("id", "at", "actor", "verb", "target", "allowed", "detail")

@@ -12,7 +12,7 @@ import pytest
 from bot.cli import run
 from storage import audit
 from storage.connection import Store
-from storage.records import AuditEntry
+from storage.journal_records import AuditEntry
 
 AT = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ import sqlite_utils
 from storage import audit
 from storage.audit_chain import GENESIS
 from storage.connection import Store
+from storage.journal_records import AuditEntry
 from storage.migrations import migrations
-from storage.records import AuditEntry
 
 
 async def filled(store: Store, now: datetime, count: int = 5) -> None:

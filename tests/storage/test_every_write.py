@@ -12,8 +12,8 @@ from sqlite_utils import Database
 
 from storage import audit, connectors, domains, inbox, messages, meta, probes, recipients, syncs
 from storage.connection import Store
+from storage.journal_records import AuditEntry
 from storage.records import (
-    AuditEntry,
     ConnectorFacts,
     ConnectorKind,
     DomainFacts,

@@ -13,12 +13,12 @@ import pytest
 from storage import connection
 from storage.audit import append
 from storage.connection import Store
-from storage.records import AuditEntry
+from storage.journal_records import AuditEntry
 
 TABLES = {
     *("meta", "connectors", "accepted_domains", "recipients", "complete_directories", "queued_messages"),
     *("queue_samples", "syncs", "probes", "incidents", "incident_events", "outbox", "actions", "action_steps"),
-    *("inbox", "audit", "queue_groups", "queue_buckets", "queue_flow"),
+    *("inbox", "audit", "queue_groups", "queue_buckets", "queue_flow", "queue_bulk"),
 }
 NOT_OURS = {"_sqlite_migrations", "sqlite_sequence"}
 

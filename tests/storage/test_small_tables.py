@@ -9,16 +9,8 @@ import pytest
 
 from storage import audit, connectors, domains, inbox, meta, probes, recipients, syncs
 from storage.connection import Store
-from storage.records import (
-    AuditEntry,
-    ConnectorFacts,
-    ConnectorKind,
-    DomainFacts,
-    DomainType,
-    ProbeRecord,
-    SyncCounts,
-    SyncRun,
-)
+from storage.journal_records import AuditEntry, SyncRun
+from storage.records import ConnectorFacts, ConnectorKind, DomainFacts, DomainType, ProbeRecord, SyncCounts
 
 HOUR = timedelta(hours=1)
 RELAY = DomainFacts(backend="lab", name="onprem.contoso.com", type=DomainType.INTERNAL_RELAY, match_subdomains=True)
