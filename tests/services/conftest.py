@@ -12,9 +12,9 @@ from bot.backends.lab import LabBackend
 from bot.core.policy import Policy
 from bot.sandbox.mail_system import MailSystem
 from bot.services.delivery import Delivery
-from storage import connectors
+from storage import connectors, incidents
 from storage.connection import Store
-from storage.records import Connector, ConnectorFacts, ConnectorKind
+from storage.records import Connector, ConnectorFacts, ConnectorKind, Incident, Severity
 from tests.services.fix_scene import Clock, Probe, Scene, seed
 from tests.services.slack_that_fails import Slack, make
 
@@ -92,3 +92,19 @@ def slack(clock: StandingClock) -> Slack:
 @pytest.fixture
 def delivery(store: Store, slack: Slack, clock: StandingClock) -> Delivery:
     return make(store, slack, clock)
+
+
+@pytest.fixture
+async def incident(store: Store, contoso: Connector, clock: StandingClock) -> Incident:
+    """An open incident of Contoso in the channel C1."""
+    return await store.write(
+        lambda db: incidents.insert(
+            db,
+            connector_id=contoso.id,
+            code="4.4.316",
+            severity=Severity.WARNING,
+            now=clock(),
+            first_failure_at=clock(),
+            channel="C1",
+        )
+    )

@@ -9,22 +9,7 @@ import pytest
 from bot.services.incidents import acknowledge
 from storage import incidents, outbox
 from storage.connection import Store
-from storage.records import Connector, Incident, IncidentState, OutboxKind, Severity
-
-
-@pytest.fixture
-async def incident(store: Store, contoso: Connector, clock: Any) -> Incident:
-    return await store.write(
-        lambda db: incidents.insert(
-            db,
-            connector_id=contoso.id,
-            code="4.4.316",
-            severity=Severity.WARNING,
-            now=clock(),
-            first_failure_at=clock(),
-            channel="C1",
-        )
-    )
+from storage.records import Incident, IncidentState, OutboxKind
 
 
 async def test_the_first_who_acknowledges_is_named_and_told(store: Store, incident: Incident, clock: Any) -> None:

@@ -10,22 +10,7 @@ from bot.core.events import TELL, EventKind
 from bot.services.timeline import record_event
 from storage import incidents, outbox
 from storage.connection import Store
-from storage.records import Connector, Incident, IncidentState, OutboxKind, Severity
-
-
-@pytest.fixture
-async def incident(store: Store, contoso: Connector, clock: Any) -> Incident:
-    return await store.write(
-        lambda db: incidents.insert(
-            db,
-            connector_id=contoso.id,
-            code="4.4.316",
-            severity=Severity.WARNING,
-            now=clock(),
-            first_failure_at=clock(),
-            channel="C1",
-        )
-    )
+from storage.records import Incident, IncidentState, OutboxKind, Severity
 
 
 @pytest.mark.parametrize("kind", list(EventKind))
