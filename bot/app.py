@@ -32,7 +32,7 @@ from bot.slack.guard import Guard
 from bot.slack.listeners import build_app
 from bot.slack.preflight import TokenRefused, check_tokens
 from bot.slack.socket import GuardedSocket
-from bot.wiring import closing, make_backends, make_prober, make_probing, utc_now
+from bot.wiring import closing, make_backends, make_mail_exchangers, make_prober, make_probing, utc_now
 from knowledge.articles import articles
 from storage.connection import AlreadyRunning, Store, StoreError
 
@@ -110,7 +110,15 @@ class Bot:
         admins = Admins.of(settings.admins or ())
         self._guard = guard = Guard(client=self._client, store=store, admins=admins, clock=utc_now)
         self._probing = make_probing(settings, store, prober)
-        self._fix = Fix(store, backends, self._probing.probe, policy, utc_now, may_fix=guard.may_fix)
+        self._fix = Fix(
+            store,
+            backends,
+            self._probing.probe,
+            policy,
+            utc_now,
+            may_fix=guard.may_fix,
+            mail_exchangers=make_mail_exchangers(settings),
+        )
         self._delivery = Delivery(
             store,
             SlackPoster(self._client, articles(), guard.workspace_url),

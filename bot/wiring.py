@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,12 +13,16 @@ from typing import Any
 from bot.backends import registry
 from bot.backends.ports import Backend, BackendError
 from bot.core.targets import AddressPolicy
+from bot.probes.resolver import Resolver, Unresolved, checked
 from bot.probes.runner import Prober
 from bot.probes.truststore import NoTrustStore
+from bot.services.fix_look import MailExchangers
 from bot.services.probing import Probing
 from bot.services.syncing import Syncing
 from bot.settings import Settings, SettingsError
 from storage.connection import Store
+
+LOG = logging.getLogger(__name__)
 
 
 def utc_now() -> datetime:
@@ -51,6 +56,20 @@ def make_prober(settings: Settings) -> Prober:
         )
     except NoTrustStore as error:
         raise SettingsError([str(error)]) from None
+
+
+def make_mail_exchangers(settings: Settings) -> MailExchangers:
+    """Where a domain's mail goes by DNS; nowhere, as far as DNS doesn't tell in time."""
+    resolver = Resolver(settings.nameservers or ())
+
+    async def ask(domain: str) -> Sequence[str]:
+        try:
+            return [exchanger.name for exchanger in await resolver.exchangers(checked(domain))]
+        except Unresolved as error:
+            LOG.debug("no mail exchangers of %s: %s", domain, error)
+            return ()
+
+    return ask
 
 
 def make_probing(settings: Settings, store: Store, prober: Prober, timeout: float | None = None) -> Probing:
