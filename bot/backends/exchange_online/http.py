@@ -145,8 +145,11 @@ async def patiently(
         try:
             answer = await send()
         except (OutcomeUnknown, Unreachable) as error:
-            if isinstance(error, Throttled) or not repeatable or attempt == attempts:
+            if isinstance(error, Throttled) or not repeatable:
                 raise
+            if attempt == attempts:
+                # Of a read nothing is unknown but its answer.
+                raise Unreachable(str(error)) from None
             await sleep(_usual(attempt))
             continue
         if not (answer.passing if repeatable else answer.busy):

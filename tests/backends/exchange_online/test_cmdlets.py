@@ -88,7 +88,7 @@ def test_absent_keys_are_not_false() -> None:
 
 @pytest.mark.parametrize("broken", [{"Guid": "x"}, {"Guid": None}, {"Name": ""}, {"Enabled": "maybe"}])
 def test_a_row_that_cannot_be_used_is_named(broken: Json) -> None:
-    with pytest.raises(ValueError, match="Guid|Name|Enabled"):
+    with pytest.raises(ValueError, match=r"Guid|Name|Enabled"):
         connector_facts("exo", {**ROW, **broken})
 
 

@@ -1,0 +1,130 @@
+"""One exchange and its repetition: what is waited for, for how long, and what is never done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from bot.backends.exchange_online.http import Answer, Throttled, Wire, patiently, retry_after
+from bot.backends.ports import OutcomeUnknown, Refused, Unreachable
+from bot.sandbox.exchange_online import Kind, SandboxTenant, TenantFault
+from tests.backends.exchange_online.bench import START, Clock, Waits
+from tests.backends.exchange_online.conftest import Make
+
+Step = Answer | Exception
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
+    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+def replay(*steps: Step) -> tuple[Callable[[], Awaitable[Answer]], list[Step]]:
+    left = list(steps)
+
+    async def send() -> Answer:
+        step = left.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    return send, left
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "17"}, 17.0),
+        ({"Retry-After": "99999999"}, 3600.0),
+        ({"Retry-After": "Tue, 24 Nov 2026 08:00:20 GMT"}, 20.0),
+        ({"Retry-After": "Tue, 24 Nov 2026 09:00:20 GMT", "Date": "Tue, 24 Nov 2026 09:00:00 GMT"}, 20.0),
+        ({"Retry-After": "Tue, 24 Nov 2026 07:00:00 GMT"}, 0.0),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_in_seconds_or_as_a_date(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(Answer(429, headers, b""), START) == seconds
+
+
+@pytest.mark.parametrize(
+    ("steps", "repeatable", "status", "waits"),
+    [
+        ([answer(200)], True, 200, []),
+        ([answer(503), answer(200)], True, 200, [3.0]),
+        ([answer(503), answer(502), answer(504)], True, 504, [3.0, 6.0]),
+        ([OutcomeUnknown("lost"), answer(200)], True, 200, [3.0]),
+        ([Unreachable("away"), answer(200)], True, 200, [3.0]),
+        ([answer(429, Retry_After="5"), answer(200)], False, 200, [5.0]),
+        ([answer(503)], False, 503, []),
+        ([answer(400)], True, 400, []),
+    ],
+)
+async def test_what_is_tried_again(
+    steps: list[Step], repeatable: bool, status: int, waits: list[float], clock: Clock
+) -> None:
+    send, left = replay(*steps)
+    sleep = Waits(clock)
+    found = await patiently(send, repeatable=repeatable, clock=clock, sleep=sleep)
+    assert found.status == status
+    assert sleep.seconds == waits
+    assert left == []
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknown("lost"), Unreachable("away")])
+async def test_a_change_is_never_repeated_after_a_failure(error: Exception, clock: Clock) -> None:
+    send, left = replay(error, answer(200))
+    with pytest.raises(type(error)):
+        await patiently(send, repeatable=False, clock=clock, sleep=Waits(clock))
+    assert len(left) == 1
+
+
+async def test_a_read_that_keeps_failing_raises_its_last_failure(clock: Clock) -> None:
+    send, _ = replay(Unreachable("one"), Unreachable("two"), Unreachable("three"))
+    with pytest.raises(Unreachable, match="three"):
+        await patiently(send, repeatable=True, clock=clock, sleep=Waits(clock))
+
+
+async def test_a_long_pause_is_told_instead_of_waited_for(clock: Clock) -> None:
+    send, _ = replay(answer(429, Retry_After="300"))
+    sleep = Waits(clock)
+    with pytest.raises(Throttled) as caught:
+        await patiently(send, repeatable=True, clock=clock, sleep=sleep)
+    assert caught.value.until == START + timedelta(seconds=300)
+    assert sleep.seconds == []
+
+
+async def test_a_service_that_stays_busy_is_left_alone(clock: Clock) -> None:
+    text = b"You have reached the maximum number of concurrent requests per tenant."
+    send, _ = replay(answer(200, text), answer(200, text), answer(200, text))
+    with pytest.raises(Throttled):
+        await patiently(send, repeatable=True, clock=clock, sleep=Waits(clock))
+
+
+async def test_only_https_is_asked(clock: Clock) -> None:
+    wire = Wire(clock, clock)
+    with pytest.raises(Refused, match="not https"):
+        await wire.send("GET", "http://127.0.0.1:9/")
+    with pytest.raises(Unreachable, match="can't be reached"):
+        await wire.send("GET", "https://127.0.0.1:9/")
+    await wire.close()
+
+
+async def test_a_certificate_that_is_not_trusted_says_what_to_do(tenant: SandboxTenant, clock: Clock) -> None:
+    wire = Wire(clock, clock)
+    with pytest.raises(Unreachable, match="CA_FILE"):
+        await wire.send("GET", tenant.graph_url)
+    await wire.close()
+
+
+async def test_an_answer_without_end_and_one_that_never_comes_are_given_up(make: Make, tenant: SandboxTenant) -> None:
+    tenant.faults.set(TenantFault.HUGE, on=Kind.TRACE)
+    with pytest.raises(Unreachable, match="no clear answer"):
+        await make().snapshot()
+    tenant.faults.clear()
+    tenant.faults.slowness = 5.0
+    tenant.faults.set(TenantFault.SLOW, on="Get-OutboundConnector")
+    with pytest.raises(Unreachable, match="TimeoutError"):
+        await make(TIMEOUT="0.2").snapshot()
