@@ -146,3 +146,4 @@ async def test_stopping_gives_up_a_tick_that_hangs() -> None:
     await asyncio.sleep(0.02)
     await asyncio.wait_for(jobs.stop(), 5)
     await jobs.stop()
+    assert jobs.finished == {}

@@ -122,6 +122,7 @@ async def test_an_outage_is_survived(slack: Any, connect: Make) -> None:
     await until(lambda: not socket.healthy)
     await slack.up()
     await until(lambda: socket.healthy)
+    assert socket.attempts >= 2
 
 
 async def test_an_asked_for_refresh_of_an_old_connection_is_followed_at_once(slack: Any, connect: Make) -> None:
@@ -130,6 +131,7 @@ async def test_an_asked_for_refresh_of_an_old_connection_is_followed_at_once(sla
     await asyncio.sleep(0.1)
     await slack.disconnect()
     await until(lambda: socket.healthy and socket.attempts == 2)
+    assert socket.state == "connected"
 
 
 @pytest.mark.parametrize("reason", ["link_disabled", "too_many_websockets", "warning", "news"])
@@ -180,6 +182,7 @@ async def test_a_failing_ticket_office_only_delays(slack: Any, connect: Make, br
     break_it(slack)
     socket = await connect()
     await until(lambda: socket.healthy)
+    assert socket.attempts >= 2, "the first try met the fault"
 
 
 async def test_more_connections_than_ours_are_worth_a_warning(
@@ -281,6 +284,7 @@ async def test_an_address_that_is_none_does_not_end_the_supervisor(odd: Odd, con
     odd.answer = {"ok": True, "url": "nonsense"}
     socket = await connect("xapp-1", odd.url)
     await until(lambda: socket.attempts >= 3)
+    assert not socket.healthy
 
 
 async def test_frames_that_make_no_sense_are_ignored(odd: Odd, connect: Make) -> None:
@@ -358,6 +362,7 @@ async def test_a_connection_that_goes_deaf_is_replaced(odd: Odd, connect: Make) 
     socket = await connect("xapp-1", odd.url, replace(QUICK, ping=0.2))
     await until(lambda: socket.healthy)
     await until(lambda: odd.tickets >= 2)
+    assert socket.attempts >= 2
 
 
 async def test_a_flood_of_envelopes_is_bounded(odd: Odd, connect: Make, caplog: pytest.LogCaptureFixture) -> None:

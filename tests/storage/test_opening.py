@@ -68,6 +68,7 @@ async def test_rights_that_were_loosened_are_tightened_by_the_owner(path: Path) 
 async def test_an_empty_file_at_the_first_start_is_taken(path: Path) -> None:
     empty(path)
     await made(path)
+    assert (content(path) or b"").startswith(b"SQLite format 3")
 
 
 async def test_a_name_with_odd_characters_works(tmp_path: Path) -> None:
@@ -154,6 +155,7 @@ async def test_deleting_the_marker_too_starts_anew(path: Path) -> None:
     await made(path)
     delete(path, path.with_name("mfi.db.lock"))
     await made(path)
+    assert rights(path.with_name("mfi.db.lock")) == 0o600
 
 
 @pytest.mark.parametrize("sole", [True, False])
