@@ -262,9 +262,10 @@ def _listing(name: str, help_text: str) -> None:
         from bot.terminal import listings
 
         moment, settings = now(), read_settings()
+        policy = settings.policy()
         rows: list[dict[str, object]] = []
         if settings.database.exists():
-            rows = asyncio.run(with_store(settings, lambda store: listings.read(name, store, moment)))
+            rows = asyncio.run(with_store(settings, lambda store: listings.read(name, store, moment, policy)))
         else:
             _complain(0, f"there is no database {settings.database} here; `mfi run` or `mfi import` makes it")
         if as_json:

@@ -24,21 +24,14 @@ MOST = 1_000_000
 LONGEST = timedelta(days=90)
 
 
-class Span(click.ParamType):
-    """A length of time such as 24h, 90m or 7d."""
-
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """The span, or a usage error that says what is wanted."""
-        if isinstance(value, timedelta):
-            return value
-        found = re.fullmatch(r"(\d{1,6})([mhd])", str(value).strip().lower())
-        unit = {"m": "minutes", "h": "hours", "d": "days"}
-        span = timedelta(**{unit[found[2]]: int(found[1])}) if found else timedelta(0)
-        if not timedelta(0) < span <= LONGEST:
-            self.fail("wants a number with m, h or d, such as 24h, 90 days at most", param, ctx)
-        return span
+def _span(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
+    """A length of time such as 24h, 90m or 7d. Raises BadParameter that says what is wanted."""
+    found = re.fullmatch(r"(\d{1,6})([mhd])", value.strip().lower())
+    unit = {"m": "minutes", "h": "hours", "d": "days"}
+    span = timedelta(**{unit[found[2]]: int(found[1])}) if found else timedelta(0)
+    if not timedelta(0) < span <= LONGEST:
+        raise click.BadParameter("wants a number with m, h or d, such as 24h, 90 days at most", ctx, param)
+    return span
 
 
 @click.command(
@@ -46,7 +39,9 @@ class Span(click.ParamType):
 )
 @click.argument("connector", required=False)
 @click.option("--bounced", is_flag=True, help="Whose mail came back, to have it sent again.")
-@click.option("--since", type=Span(), default="24h", show_default=True, help="How far --bounced looks back.")
+@click.option(
+    "--since", metavar="TIME", default="24h", show_default=True, callback=_span, help="How far --bounced looks back."
+)
 @click.option("--csv", "as_csv", is_flag=True, help="With --bounced: a CSV file on stdout.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def queue(connector: str | None, bounced: bool, since: timedelta, as_csv: bool, as_json: bool) -> None:

@@ -43,7 +43,7 @@ def clock_of(
 
 
 def detailed(db: Database, rows: Sequence[ConnectorView], policy: Policy, now: datetime) -> list[ConnectorView]:
-    """The same rows in the same order; the most urgent ones with clock, sample, age of the figures and disagreement."""
+    """The same rows in the same order; the most urgent ones with clock, sample and disagreement."""
     held = queue.clocks(db)
     urgent = sorted(rows, key=lambda row: (row.queue.first_expiry_at or _NEVER, not row.incidents))[:DETAILED]
     chosen = {row.connector.id for row in urgent}
@@ -56,13 +56,11 @@ def detailed(db: Database, rows: Sequence[ConnectorView], policy: Policy, now: d
 
 
 def _detailed(db: Database, row: ConnectorView, held: QueueClock, policy: Policy, now: datetime) -> ConnectorView:
-    connector, read_at = row.connector, syncs.last_success(db, row.connector.backend)
+    connector = row.connector
     row = replace(
         row,
         clock=clock_of(db, connector.id, row.queue, now, held),
         sample=sample_of(row.queue, policy, now),
-        queue_read_at=read_at,
-        queue_stale=is_stale(read_at, policy, now),
     )
     if not row.incidents:
         return row

@@ -112,7 +112,7 @@ class Commands:
 
     async def _connectors(self, call: Call) -> None:
         now = self._deps.clock()
-        views = await self._deps.store.read(lambda db: connector_views(db, now))
+        views = await self._deps.store.read(lambda db: connector_views(db, now, self._deps.policy))
         await self._answer(call, replies.connectors_reply(views))
 
     async def _queue(self, call: Call) -> None:

@@ -10,6 +10,7 @@ from bot.core.permissions import Admins, Decision
 from bot.core.views import ConnectorView, IncidentView, StatusView
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, actions, button, context, message, section
+from bot.slack.countdown import stale_words
 from bot.slack.evidence import Target, cause_words, configured, shown_host, targets
 from bot.slack.lists import (
     SHOWN,
@@ -149,6 +150,7 @@ def _connector_row(view: ConnectorView) -> Mrkdwn:
         prose(TLS_WORDS[connector.tls_setting]),
         _probe_words(view),
         mrkdwn("{} waiting", view.queue.total),
+        stale_words(view.queue_read_at, view.now, stale=view.queue_stale),
     ]
     numbers = joined([mrkdwn("*#{}*", num(i.id)) for i in (*view.incidents, *view.warnings)], " ")
     return lines(joined([mrkdwn("{} *{}*", picture, code(connector.name, 100)), numbers], " "), joined(facts))

@@ -10,6 +10,7 @@ from sqlite_utils import Database
 
 from bot.core.forecast import plain_span
 from bot.core.foresight import WARNED_WORDS
+from bot.core.policy import Policy
 from bot.services.monitor import BLIND
 from bot.services.views import connector_views
 from bot.terminal.tables import table
@@ -23,9 +24,9 @@ SHOWN = 200
 """How many incidents and outbox items a listing shows, newest first."""
 
 
-async def read(name: str, store: Store, now: datetime) -> list[Row]:
+async def read(name: str, store: Store, now: datetime, policy: Policy) -> list[Row]:
     """The rows of one listing, as JSON has them."""
-    return await store.read(lambda db: _READERS[name](db, now))
+    return await store.read(lambda db: _READERS[name](db, now, policy))
 
 
 def render(name: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> str:
@@ -36,7 +37,7 @@ def render(name: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> str:
     return table(list(columns), [[draw(row, now) for draw in columns.values()] for row in rows])
 
 
-def _connectors(db: Database, now: datetime) -> list[Row]:
+def _connectors(db: Database, now: datetime, policy: Policy) -> list[Row]:
     return [
         {
             "name": view.connector.name,
@@ -47,16 +48,18 @@ def _connectors(db: Database, now: datetime) -> list[Row]:
             "next_hops": ["MX"] if view.connector.use_mx else list(view.connector.smart_hosts),
             "tls": view.connector.tls_setting,
             "waiting": view.queue.total,
+            "queue_read_at": view.queue_read_at,
+            "queue_stale": view.queue_stale,
             "probed_at": view.probe.at if view.probe else None,
             "ok": view.probe.ok if view.probe and not view.probe.nothing_probed else None,
             "status": view.probe.status if view.probe else None,
             "incidents": [incident.id for incident in view.incidents],
         }
-        for view in connector_views(db, now)
+        for view in connector_views(db, now, policy)
     ]
 
 
-def _incidents(db: Database, now: datetime) -> list[Row]:
+def _incidents(db: Database, now: datetime, _policy: Policy) -> list[Row]:
     names = {view.connector.id: view.connector.name for view in connector_views(db, now)}
     return [
         {
@@ -89,10 +92,10 @@ def _outbox(db: Database) -> list[Row]:
     ]
 
 
-_READERS: dict[str, Callable[[Database, datetime], list[Row]]] = {
+_READERS: dict[str, Callable[[Database, datetime, Policy], list[Row]]] = {
     "connectors": _connectors,
     "incidents": _incidents,
-    "outbox": lambda db, now: _outbox(db),
+    "outbox": lambda db, now, policy: _outbox(db),
 }
 
 _EMPTY = {
@@ -106,6 +109,11 @@ _EMPTY = {
 
 def _ago(moment: datetime | None, now: datetime) -> str:
     return "never" if moment is None else f"{plain_span(now - moment)} ago"
+
+
+def _waiting_word(row: Mapping[str, Any], now: datetime) -> str:
+    old = f", stale: read {_ago(row['queue_read_at'], now)}" if row["queue_stale"] else ""
+    return f"{row['waiting']}{old}"
 
 
 def _probe_word(row: Mapping[str, Any], now: datetime) -> str:
@@ -122,7 +130,7 @@ _COLUMNS: dict[str, dict[str, Callable[[Mapping[str, Any], datetime], str]]] = {
         "Connector": lambda r, now: r["name"],
         "Kind": lambda r, now: str(r["kind"]).replace("_", "-") + ("" if r["enabled"] else ", disabled"),
         "Next hop": lambda r, now: ", ".join(r["next_hops"]),
-        "Waiting": lambda r, now: str(r["waiting"]),
+        "Waiting": _waiting_word,
         "Last probe": _probe_word,
         "Incidents": lambda r, now: " ".join(f"#{number}" for number in r["incidents"]),
     },

@@ -188,6 +188,6 @@ async def test_only_the_most_urgent_connectors_are_looked_at_in_detail(store: St
     await take(store, rows[69].connector, clock, message(clock, 1, timedelta(hours=2)))
     view = await store.read(lambda db: queue_view(db, Policy(), clock()))
     assert [r.connector.name for r in view.connectors] == [r.connector.name for r in rows]
-    looked_at = [r for r in view.connectors if r.queue_read_at]
+    looked_at = [r for r in view.connectors if r.clock.bands]
     assert len(looked_at) == queue_views.DETAILED
     assert view.connectors[69].clock.waiting == 1

@@ -13,22 +13,10 @@ import pytest
 
 from bot.core.capabilities import Capability
 from bot.core.events import EventKind
-from bot.core.evidence import Sample, SampleKind
 from bot.core.fix_plan import Plan, PlanStep, SenderCount
-from bot.core.mail_clock import MailClock, mail_clock
 from bot.core.permissions import Admins
 from bot.core.policy import Policy
-from bot.core.views import (
-    AllowedFrom,
-    ConnectorView,
-    Difference,
-    Disagreement,
-    IncidentView,
-    OneQueue,
-    QueueView,
-    StaleSource,
-    StatusView,
-)
+from bot.core.views import ConnectorView, Difference, Disagreement, IncidentView, StatusView
 from bot.sandbox.slack import AppConfig, SandboxSlack
 from bot.services.fix import Claimed, Refusal, Undone
 from bot.services.timeline import record_event
@@ -40,7 +28,6 @@ from bot.slack.manifest import manifest
 from bot.slack.socket import GuardedSocket, Pace
 from storage import actions, connectors, incidents, probes
 from storage.connection import Store
-from storage.queue_records import Bounce, Flow, QueueClock, TopList
 from storage.records import (
     Action,
     ActionState,
@@ -50,7 +37,6 @@ from storage.records import (
     Incident,
     IncidentEvent,
     IncidentState,
-    MessageStatus,
     OutboxState,
     ProbeRecord,
     QueueSummary,
@@ -58,12 +44,13 @@ from storage.records import (
     StepKind,
     TlsSetting,
 )
+from tests.slack.queue_world import QueueWorld
 
 NOW = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-class World:
+class World(QueueWorld):
     """Builds view models; every text that comes from outside is `foreign` when that is given."""
 
     def __init__(self, foreign: str | None = None) -> None:
@@ -103,57 +90,6 @@ class World:
                 ),
             )
         )
-
-    def clock(self, count: int = 42, bounced: int = 12) -> MailClock:
-        """Two thirds came in five hours ago and bounce first; the rest is an hour old."""
-        early, late = count - count // 3, count // 3
-        held = QueueClock(
-            received=((NOW - 5 * HOUR, early), (NOW - 1.5 * HOUR, late)),
-            expiries=((NOW + 19 * HOUR, early), (NOW + 23 * HOUR, late)),
-        )
-        flow = Flow(since=NOW - HOUR, arrived=14, delivered=0, bounced=0, unknown=2)
-        return mail_clock(self.queue(count), held, NOW, flow=flow, bounced=bounced)
-
-    def sample(self, kind: SampleKind = SampleKind.AGREES, waiting: int = 30_000) -> Sample:
-        return Sample(kind=kind, code=None if kind is SampleKind.MIXED else "4.4.316", known=10, waiting=waiting)
-
-    def allowed(self, *ranges: str) -> AllowedFrom:
-        listed = ranges or ("40.92.0.0/15", "40.107.0.0/16", "52.100.0.0/14", "104.47.0.0/17", "2a01:111:f400::/48")
-        return AllowedFrom(system="Microsoft 365", ranges=listed, read_at=NOW - 7 * HOUR)
-
-    def waits(self, *rows: ConnectorView, unassigned: int = 3, stale: bool = False) -> QueueView:
-        old = StaleSource(backend=self.text("exo"), read_at=NOW - HOUR, error=self.text("HTTP 503"))
-        return QueueView(
-            now=NOW,
-            connectors=rows or (self.row(),),
-            unassigned=self.queue(unassigned, None) if unassigned else QueueSummary(),
-            unassigned_clock=self.clock(unassigned, bounced=0),
-            stale=(old,) if stale else (),
-        )
-
-    def one_queue(self, **changes: Any) -> OneQueue:
-        top = TopList(
-            domains=((self.text("contoso.com"), 30), (self.text("fabrikam.test"), 12)),
-            senders=((self.text("app@fabrikam.test"), 42),),
-            looked_at=20,
-            waiting=42,
-        )
-        return OneQueue(row=self.row(**changes), top=top)
-
-    def bounce(self, sender: str = "app@fabrikam.test", **changes: Any) -> Bounce:
-        made = Bounce(
-            backend="lab",
-            key="m1",
-            sender=self.text(sender),
-            recipient=self.text("one@contoso.com"),
-            connector=self.text("Contoso inbound"),
-            code="4.4.316",
-            reason=self.text("550 5.4.316 Message expired, connection refused"),
-            received_at=NOW - 25 * HOUR,
-            ended_at=NOW - HOUR,
-            status=MessageStatus.EXPIRED,
-        )
-        return replace(made, **changes)
 
     def probe(self, ok: bool = False, **changes: Any) -> ProbeRecord:
         target = {

@@ -160,6 +160,8 @@ def test_connectors_are_listed_failing_ones_first(world: Any) -> None:
     for part in ("⏸️ *`Off`*", "disabled", "not probed yet", "partner", "probe fine"):
         assert part in said
     assert "… and 5 more" in shown(replies.connectors_reply([world.row()] * 20))
+    old = world.row(queue_stale=True, queue_read_at=world.now - timedelta(hours=1))
+    assert "42 waiting · ⚠️ *stale*: read 1 h ago" in shown(replies.connectors_reply([old]))
     assert "mfi import connectors" in shown(replies.connectors_reply([]))
 
 

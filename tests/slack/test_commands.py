@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from bot.slack.commands import MOST_PROBED
-from storage import audit, incidents
-from storage.records import ConnectorKind, IncidentState
+from storage import audit, incidents, messages
+from storage.records import ConnectorKind, IncidentState, MessageFacts, MessageStatus
 
 ADMIN, OTHER_ADMIN, READER, CHANNEL = "U0ADMINONE", "U0ADMINTWO", "U0READER", "C0MAILALERTS"
+NOW, HOUR = datetime(2026, 3, 2, 3, 0, tzinfo=UTC), timedelta(hours=1)
 
 
 def shown(messages: list[Any]) -> str:
@@ -46,7 +48,7 @@ async def test_explain_of_small_talk_says_what_to_paste(live: Any) -> None:
 
 @pytest.mark.parametrize("line", ["", "help", "HELP"])
 async def test_help_lists_the_words(live: Any, line: str) -> None:
-    assert "/mfi queue [connector]" in shown(await live.command(line, READER))
+    assert "/mfi queue [connector|bounced]" in shown(await live.command(line, READER))
 
 
 async def test_an_unknown_word_gets_the_nearest_one_and_the_list(live: Any) -> None:
@@ -104,6 +106,40 @@ async def test_an_ambiguous_name_brings_buttons_that_work(live: Any) -> None:
     await live.slack.click(READER, ask, "mfi.pick.share-queue.1")
     await live.slack.wait_for(lambda: live.slack.messages(CHANNEL))
     assert "Nothing waits at `Contoso two`" in shown(live.slack.messages(CHANNEL))
+
+
+def held(connector: Any, key: str, **more: Any) -> tuple[MessageFacts, int]:
+    usual = {
+        "backend": "lab", "key": key, "recipient": "one@contoso.com", "sender": "app@fabrikam.test", "code": "4.4.316",
+        "received_at": NOW - 5 * HOUR, "expires_at": NOW + 19 * HOUR,
+    }  # fmt: skip
+    return MessageFacts(**(usual | more)), connector.id
+
+
+async def queued(live: Any, *rows: tuple[MessageFacts, int]) -> None:
+    await live.store.write(lambda db: messages.sync(db, "lab", rows, live.now, complete=True))
+
+
+async def test_the_queue_of_one_connector_has_its_bars_and_top_lists(live: Any) -> None:
+    connector = await live.connector()
+    await queued(live, *(held(connector, f"m{n}") for n in range(7)))
+    said = shown(await live.command("queue contoso", READER))
+    for part in ("*7 messages waiting*", "How long it has waited", "4-8 h     ████████████", "`app@fabrikam.test` 7"):
+        assert part in said, part
+    assert "*7 messages waiting*" in shown(await live.command("queue", READER))
+
+
+async def test_what_bounced_is_told_for_all_for_one_and_after_choosing(live: Any) -> None:
+    one, two = await live.connector(key="a", name="Contoso one"), await live.connector(key="b", name="Contoso two")
+    rows = (held(one, "m1"), held(one, "m2"), held(two, "m3"))
+    await queued(live, *rows)
+    await queued(live, *((replace(facts, status=MessageStatus.EXPIRED), owner) for facts, owner in rows))
+    assert "*3 messages bounced* in" in shown(await live.command("queue bounced", READER))
+    assert "*2 messages bounced* at `Contoso one`" in shown(await live.command("queue Bounced contoso one", READER))
+    (ask,) = await live.command("share queue bounced contoso", READER)
+    await live.slack.click(READER, ask, "mfi.pick.share-bounced.1")
+    await live.slack.wait_for(lambda: live.slack.messages(CHANNEL))
+    assert "*1 message bounced* at `Contoso two`" in shown(live.slack.messages(CHANNEL))
 
 
 async def test_an_unknown_name_brings_the_nearest_ones(live: Any) -> None:

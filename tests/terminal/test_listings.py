@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -36,6 +36,16 @@ def test_incidents_are_listed_in_words(code: str, words: str) -> None:
 def test_a_connector_without_a_verdict_says_why(probed_at: datetime | None, words: str) -> None:
     row: dict[str, Any] = {
         "name": "Contoso", "kind": "partner", "enabled": True, "next_hops": [], "waiting": 0, "ok": None,
-        "status": None, "probed_at": probed_at, "incidents": [],
+        "status": None, "probed_at": probed_at, "incidents": [], "queue_read_at": None, "queue_stale": False,
     }  # fmt: skip
     assert words in render("connectors", [row], NOW)
+
+
+def test_old_figures_are_listed_as_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    row: dict[str, Any] = {
+        "name": "Contoso", "kind": "partner", "enabled": True, "next_hops": [], "waiting": 7, "ok": None,
+        "status": None, "probed_at": None, "incidents": [], "queue_read_at": NOW - timedelta(minutes=42),
+        "queue_stale": True,
+    }  # fmt: skip
+    assert "7, stale: read 42 min ago" in render("connectors", [row], NOW)
