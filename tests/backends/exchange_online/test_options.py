@@ -9,7 +9,7 @@ import pytest
 
 from bot.backends import registry
 from bot.backends.exchange_online.clouds import CLOUDS, endpoints, origin
-from bot.backends.exchange_online.options import BadOption, read_options
+from bot.backends.exchange_online.options import OPTIONAL, REQUIRED, BadOption, read_options
 from bot.core.capabilities import Capability
 
 ID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -111,3 +111,9 @@ def test_a_bearer_token_goes_only_to_an_https_host(url: str, found: tuple[str, i
 
 def test_endpoints_strip_slashes() -> None:
     assert endpoints("t", CLOUDS["global"], graph_url="https://g.test/v1.0/").graph_url == "https://g.test/v1.0"
+
+
+def test_the_readme_names_every_option() -> None:
+    section = (Path(__file__).parents[3] / "README.md").read_text().partition("## Exchange Online")[2]
+    named = section.partition("\n## ")[0]
+    assert [option for option in (*REQUIRED, *OPTIONAL) if f"`{option}" not in named] == []
