@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from bot.backends.exchange_online import ExchangeOnlineBackend
 from bot.sandbox.exchange_online import SandboxTenant
 from bot.sandbox.mail_system import DomainType, MailSystem, TenantConnector, TenantDomain
-from tests.backends.exchange_online.bench import START, TO_ONPREM, TO_PARTNER, Clock, Waits, defer, made
+from tests.backends.exchange_online.bench import REFUSED, START, TO_ONPREM, TO_PARTNER, Clock, Waits, defer, made
 
 Make = Callable[..., ExchangeOnlineBackend]
 
@@ -46,7 +47,7 @@ async def mail(clock: Clock) -> AsyncIterator[MailSystem]:
         for number, to in enumerate(["bob@onprem.test", "gone@onprem.test", "o'hara@onprem.test", "eve@fabrikam.test"]):
             at = START - timedelta(hours=number + 1)
             key = tenant.submit("ann@contoso.test", [to], now=START, received_at=at)
-            defer(mail, (key, to), clock())
+            defer(mail, (key, to), clock(), replace(REFUSED, host=f"mail.{to.partition('@')[2]}"))
         yield mail
 
 
