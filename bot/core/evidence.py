@@ -22,6 +22,8 @@ CANNOT_CONNECT, CERTIFICATE = "4.4.317", "4.7.320"
 NETWORK_CODES = frozenset({DNS_FAILED, TIMED_OUT})
 """What every target shows at once when our own network or resolver is down."""
 
+OUTAGE = 2
+"""So many failed probes in a row are an outage; one may be chance."""
 AGREEING = 3
 """So many known reasons that say the same stand for all: a mail system may tell the reason only for a sample."""
 
@@ -35,6 +37,7 @@ class ProbeRun:
 
     `failures` or `successes` in a row (one of them is 0); `steady`: failures in a row with the newest one's code.
     `empty`: so many of the newest had nothing to dial; what was seen before that says nothing of now.
+    `fine_since`: when good ones followed an outage; None where there was none lately.
     """
 
     failures: int = 0
@@ -44,6 +47,7 @@ class ProbeRun:
     code: str | None = None
     cause: str | None = None
     first_failure_at: datetime | None = None
+    fine_since: datetime | None = None
 
     @property
     def failing(self) -> bool:
@@ -99,7 +103,8 @@ def run_of(newest_first: Sequence[ProbeRecord]) -> ProbeRun:
     newest = telling[0]
     length = _leading(p.ok == newest.ok for p in telling)
     if newest.ok:
-        return ProbeRun(successes=length)
+        repaired = _leading(not p.ok for p in telling[length:]) >= OUTAGE
+        return ProbeRun(successes=length, fine_since=telling[length - 1].at if repaired else None)
     return ProbeRun(
         failures=length,
         steady=_leading(not p.ok and p.code == newest.code for p in telling),

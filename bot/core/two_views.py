@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bot.core.evidence import (
@@ -66,6 +67,8 @@ CONCLUSIONS = {
     "that may connect to port 25.",
     Disagreement.FIREWALL_THEN_MORE: "{System} does not even get a connection, this bot does: check first the address "
     "ranges that the firewall lets in. What our probe meets after that is the next obstacle.",
+    Disagreement.JUST_REPAIRED: "Our probe gets through again, but not for long yet: what the queue says may be from "
+    "before. {System} tries again within the hour; if it fails then, it is treated in another way than this bot.",
     Disagreement.SOME_SERVERS: "One of several servers fails for our probe, too, and another works: mail that is "
     "handed to the failing one waits. Repair that server, or take it out of DNS or of the connector.",
     Disagreement.SPLIT_DNS: "The server's name resolves here, but not for {system}: probably only your internal DNS "
@@ -94,6 +97,8 @@ CONCLUSIONS = {
 }
 """In words. {system}: what the mail system is called; {System}: the same at the beginning of a sentence."""
 
+TRIES_AGAIN_WITHIN = timedelta(hours=1)
+"""Mail systems try waiting mail again at least so often (Exchange Online: after 15 to 60 minutes)."""
 ABOUT_ADDRESSES = frozenset({Disagreement.FIREWALL_ADMITS_BOT_ONLY, Disagreement.FIREWALL_THEN_MORE})
 """Where a list of the mail system's own addresses helps."""
 MAIL_SYSTEM = "the mail system"
@@ -106,7 +111,7 @@ def conclusion(kind: Disagreement, system: str = MAIL_SYSTEM) -> str:
 
 
 def disagreement(
-    queue: QueueSummary, run: ProbeRun, *, flows: bool, failing: Iterable[str] = ()
+    queue: QueueSummary, run: ProbeRun, *, now: datetime, flows: bool, failing: Iterable[str] = ()
 ) -> Disagreement | None:
     """How the two views differ; None while they agree or one of them is silent.
 
@@ -119,6 +124,8 @@ def disagreement(
     groups = [group for group in folded(queue).by_code if group.code]
     if not groups:
         return _flowing(ours) if flows else None
+    if ours is Seen.FINE and run.fine_since is not None and now - run.fine_since < TRIES_AGAIN_WITHIN:
+        return Disagreement.JUST_REPAIRED
     theirs = [_queued(group) for group in groups]
     also = {_BY_CODE.get(code, Seen.OTHER) for code in failing}
     if any(_agree(group, seen, run, ours) for group, seen in zip(groups, theirs, strict=True)):

@@ -31,6 +31,8 @@ class Disagreement(StrEnum):
     """The probe is fine, but the mail system is refused or times out: its addresses are blocked."""
     FIREWALL_THEN_MORE = "firewall_then_more"
     """The mail system can't connect; the probe can, and then meets something else."""
+    JUST_REPAIRED = "just_repaired"
+    """The probe has been fine again for a short while only: the queue's error may be from before."""
     SOME_SERVERS = "some_servers"
     """One of several servers fails in the probe just as it does in the queue; another works."""
     SPLIT_DNS = "split_dns"

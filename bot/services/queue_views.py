@@ -70,7 +70,7 @@ def _detailed(db: Database, row: ConnectorView, held: QueueClock, policy: Policy
     failing = failing_codes(seen[0].document) if seen else ()
     return replace(
         row,
-        disagreement=disagreement(row.queue, run, flows=flows, failing=failing),
+        disagreement=disagreement(row.queue, run, now=now, flows=flows, failing=failing),
         allowed_from=allowed_from(db, connector.backend),
     )
 

@@ -66,6 +66,7 @@ def incident_view(
         disagreement=disagreement(
             queue,
             run,
+            now=now,
             flows=mail_flows(db, connector.id, run, policy, now),
             failing=failing_codes(seen[0].document) if seen else (),
         ),

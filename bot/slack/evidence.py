@@ -167,8 +167,13 @@ def probe_line(probe: ProbeRecord | None, view_now: IncidentView) -> Mrkdwn:
 
 
 def conclusion(view: IncidentView) -> Mrkdwn:
-    """What it means when the two disagree; empty when they agree."""
-    return differ(view.disagreement, view.allowed_from)
+    """What it means when the two disagree, and which server fails where only some do; empty when they agree."""
+    some = view.disagreement is Disagreement.SOME_SERVERS and view.probe is not None
+    down = [t for t in targets(view.probe) if not t.ok][:4] if some and view.probe else []
+    failing = joined([shown_host(t.host, t.ip, t.port) for t in down], ", ")
+    return lines(
+        differ(view.disagreement, view.allowed_from), mrkdwn("Failing: {}.", failing) if failing else Mrkdwn("")
+    )
 
 
 def differ(kind: Disagreement | None, allowed: AllowedFrom | None) -> Mrkdwn:

@@ -60,6 +60,7 @@ def newest_first(*codes: str | None) -> list[ProbeRecord]:
 
 REFUSED = ProbeRun(failures=2, steady=2, code="4.4.316", cause="refused", first_failure_at=NOW)
 FINE = ProbeRun(successes=2)
+FINE_SINCE = ProbeRun(successes=2, fine_since=NOW + timedelta(minutes=3))
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,7 @@ FINE = ProbeRun(successes=2)
         ([], ProbeRun()),
         (newest_first(None, None), ProbeRun(successes=2)),
         (newest_first("4.4.316", None), ProbeRun(successes=1)),
+        (newest_first(None, "4.4.316", "4.4.315", None, None), FINE_SINCE),
         (
             newest_first(None, "4.4.316", "4.4.315", "4.4.316"),
             ProbeRun(

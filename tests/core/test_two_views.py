@@ -92,7 +92,26 @@ def test_one_server_of_several_that_fails_alike_explains_the_queue(theirs: Seen)
 def test_a_queue_and_a_run_of_probes_are_compared(
     held: QueueSummary, run: ProbeRun, flows: bool, failing: tuple[str, ...], expected: D | None
 ) -> None:
-    assert disagreement(held, run, flows=flows, failing=failing) is expected
+    assert disagreement(held, run, now=NOW, flows=flows, failing=failing) is expected
+
+
+@pytest.mark.parametrize(
+    ("minutes", "code", "failing", "expected"),
+    [
+        (None, "4.4.316", (), FW),
+        (5, "4.4.316", (), D.JUST_REPAIRED),
+        (59, "4.4.318", (), D.JUST_REPAIRED),
+        (60, "4.4.316", (), FW),
+        (5, "4.4.316", ("4.4.316",), D.SOME_SERVERS),
+        (5, None, (), None),
+    ],
+)
+def test_a_server_that_was_repaired_a_moment_ago_is_not_blamed_for_what_the_queue_said_before(
+    minutes: int | None, code: str | None, failing: tuple[str, ...], expected: D | None
+) -> None:
+    since = None if minutes is None else NOW - timedelta(minutes=minutes)
+    run = ProbeRun(successes=3, fine_since=since)
+    assert disagreement(queue(group(code)), run, now=NOW, flows=False, failing=failing) is expected
 
 
 @pytest.mark.parametrize("kind", list(D))

@@ -15,7 +15,7 @@ from bot.core.views import AllowedFrom, Disagreement
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, sections_only, text_only
 from bot.slack.countdown import by_when, hours_spark, life_bar, pace_words
-from bot.slack.evidence import differ, sample_line
+from bot.slack.evidence import conclusion, differ, sample_line
 from bot.slack.home import home_view
 from bot.slack.queues import bounced_reply, one_queue_reply, queue_reply
 from bot.slack.text import Mrkdwn
@@ -265,6 +265,14 @@ def test_without_the_list_the_advice_says_where_it_stands(world: Any) -> None:
     said = differ(Disagreement.FIREWALL_ADMITS_BOT_ONLY, AllowedFrom(system="Microsoft 365"))
     assert "<https://learn.microsoft.com/" in said
     assert "Microsoft＇s list" in said or "Microsoft's list" in said
+
+
+def test_the_server_that_fails_while_others_work_is_named(world: Any) -> None:
+    partly = replace(world.probe(), ok=True, degraded=True)
+    view = world.view(disagreement=Disagreement.SOME_SERVERS, probe=partly)
+    assert "Failing: `mail.contoso.com:25` (`192.0.2.7`), `mail2.contoso.com:25`" in conclusion(view)
+    assert "Failing" not in conclusion(world.view(disagreement=Disagreement.SPLIT_DNS, probe=partly))
+    assert "Failing" not in conclusion(world.view(disagreement=Disagreement.SOME_SERVERS, probe=None))
 
 
 def test_addresses_are_left_out_where_they_do_not_help(world: Any) -> None:
