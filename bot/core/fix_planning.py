@@ -8,15 +8,15 @@ partial directory answer or on stale facts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from bot.core.by_hand import instructions
 from bot.core.capabilities import Capability
-from bot.core.fix_guards import OF_A_FIX, OF_A_RETRY, Case, looping_domains, refusal_of, why_not
+from bot.core.fix_guards import OF_A_CLAIM, OF_A_FIX, OF_A_RETRY, Case, looping_domains, refusal_of, why_not
 from bot.core.fix_mail import Mail, domain_of, mail_notes, messages_of, plural, recipients_of, sort_mail
-from bot.core.fix_plan import NoPlan, Plan, PlanStep, RefusedStep, SenderCount, connector_facts, domain_facts
+from bot.core.fix_plan import NoPlan, Plan, PlanStep, Ref, RefusedStep, SenderCount, connector_facts, domain_facts
 from bot.core.fix_situation import Situation
 from bot.core.forecast import plain_span
 from bot.core.policy import Policy
@@ -31,7 +31,45 @@ def make_plan(situation: Situation, policy: Policy, now: datetime) -> Plan | NoP
     """
     if refusal := why_not(situation, policy, now, guards=OF_A_FIX):
         return NoPlan(refusal)
-    assert situation.rule is not None
+    mail, wanted, found, notes = _considered(situation, policy, now)
+    refused = tuple(found.values())
+    sound = [step for step in wanted if step.kind not in found]
+    if not sound and not refused:
+        name = situation.connector.name
+        return NoPlan(f"Nothing is left to do at “{name}”: it is off, and no mail to invalid recipients waits there.")
+    possible = tuple(step for step in sound if situation.can(step.kind))
+    by_hand = [step for step in sound if not policy.actions_on or not _is_done(step, possible)]
+    return _plan(
+        situation,
+        mail,
+        steps=possible,
+        dry_run=not policy.actions_on,
+        refused=refused,
+        by_hand=instructions(situation.family, situation.seen or situation.connector, by_hand),
+        notes=(*mail_notes(mail), *notes),
+    )
+
+
+def reconsider(
+    situation: Situation, chosen: Collection[StepKind], policy: Policy, now: datetime
+) -> frozenset[Ref] | str:
+    """Asked right before steps are done that were offered a while ago: which (message, recipient) may still be
+    rejected, or what by now speaks against one of the steps.
+    """
+    if refusal := why_not(situation, policy, now, guards=OF_A_CLAIM):
+        return refusal
+    mail, _, found, _ = _considered(situation, policy, now)
+    refused = next((found[kind] for kind in chosen if kind in found), None)
+    if refused is not None:
+        return f"“{refused.title}” is refused by now. {refused.why} {refused.way_out}"
+    return frozenset((m.key, m.recipient) for m in mail.invalid)
+
+
+def _considered(
+    situation: Situation, policy: Policy, now: datetime
+) -> tuple[Mail, list[PlanStep], dict[StepKind, RefusedStep], tuple[str, ...]]:
+    """(the mail as it is sorted, the steps that matter, those of them that are refused, notes)."""
+    assert situation.rule is not None, "the guards of a fix saw to that"
     whole = Capability.REJECT_SINGLE_RECIPIENTS not in situation.capabilities
     mail = sort_mail(
         situation.waiting,
@@ -46,23 +84,26 @@ def make_plan(situation: Situation, policy: Policy, now: datetime) -> Plan | NoP
     domains, notes = _domains_to_change(situation)
     wanted = [s for s in _steps(situation, mail, domains, policy) if s.kind in situation.rule.steps]
     case = Case(situation=situation, mail=mail, policy=policy, now=now, domains=domains)
-    found = {step.kind: refusal_of(step.kind, step.title, case) for step in wanted}
-    refused = tuple(one for one in found.values() if one)
-    sound = [step for step in wanted if not found[step.kind]]
-    if not sound and not refused:
-        name = situation.connector.name
-        return NoPlan(f"Nothing is left to do at “{name}”: it is off, and no mail to invalid recipients waits there.")
-    possible = tuple(step for step in sound if situation.can(step.kind))
-    by_hand = [step for step in sound if not policy.actions_on or step not in possible]
-    return _plan(
-        situation,
-        mail,
-        steps=possible,
-        dry_run=not policy.actions_on,
-        refused=refused,
-        by_hand=instructions(situation.family, situation.seen or situation.connector, by_hand),
-        notes=(*mail_notes(mail), *notes),
-    )
+    found: dict[StepKind, RefusedStep] = {}
+    for step in wanted:
+        if refused := refusal_of(step.kind, step.title, case) or _in_vain(step, found):
+            found[step.kind] = refused
+    return mail, wanted, found, notes
+
+
+def _in_vain(step: PlanStep, found: Mapping[StepKind, RefusedStep]) -> RefusedStep | None:
+    """A step that needs a refused one is refused with it."""
+    lacking = next((found[kind] for kind in step.needs if kind in found), None)
+    if lacking is None:
+        return None
+    why = f"It needs “{lacking.title}” first, or mail would loop, and that is not offered."
+    return RefusedStep(kind=step.kind, title=step.title, why=why, way_out=lacking.way_out)
+
+
+def _is_done(step: PlanStep, possible: Collection[PlanStep]) -> bool:
+    """Is this step offered, or does another one bring it about?"""
+    comes_later = any(other.kind is StepKind.DOMAIN_AUTHORITATIVE and other.refs for other in possible)
+    return step in possible or (step.kind is StepKind.REJECT_INVALID and comes_later)
 
 
 def make_retry(situation: Situation, policy: Policy, now: datetime) -> Plan | NoPlan:

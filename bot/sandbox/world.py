@@ -1,4 +1,5 @@
-"""The world around the bot, on loopback: a Slack workspace, mail servers, their DNS, and a tenant whose mail is stuck.
+"""The world around the bot, on loopback: a Slack workspace, mail servers, their DNS, and an Exchange Online tenant whose
+mail is stuck.
 
 One connector for each of the six codes, and a good one. `environment()` is all that the unchanged bot needs to know.
 """
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 from bot.core.clock import Clock
 from bot.sandbox.dns_server import DnsServer
+from bot.sandbox.exchange_online import SandboxTenant
 from bot.sandbox.mail_system import MailSystem, TenantConnector, TenantDomain
 from bot.sandbox.slack import AppConfig, SandboxSlack
 from bot.sandbox.slack.seed import ADMIN_ONE, ADMINS, ALERTS
@@ -90,6 +92,9 @@ PACE = {
 }
 """What takes minutes and hours in life takes seconds here."""
 
+BUSY = 1000
+"""Requests in five minutes that the tenant takes; a real one takes 100, and isn't read every three seconds."""
+
 
 class World:
     """Async context manager. `manifest`: the app to install in the workspace. `clock`: for ages and expiry."""
@@ -109,6 +114,8 @@ class World:
             self.mail = self._mail_system()
             self._furnish()
             await opening.enter_async_context(self.mail)
+            self.tenant = await opening.enter_async_context(SandboxTenant(self.mail, clock=self._clock))
+            self.tenant.throttle.limit = BUSY
             await self.slack.start(port=self._page_port)
             opening.push_async_callback(self.slack.stop)
             self._open = opening.pop_all()
@@ -127,8 +134,9 @@ class World:
             "MFI_ALERT_CHANNEL": ALERTS,
             "MFI_ADMINS": f"{ADMIN_ONE},{ADMINS}",
             "MFI_ACTIONS": "on",
-            "MFI_BACKENDS": "contoso=lab",
-            "MFI_CONTOSO_URL": self.mail.api_url,
+            "MFI_BACKENDS": "contoso=exchange_online",
+            **self.tenant.environment("contoso"),
+            "MFI_CONTOSO_BUDGET": "100",
             "MFI_NAMESERVERS": f"{host}:{port}",
             "MFI_CA_FILE": str(self.servers.ca_file),
             "MFI_SMTP_PORT": str(self.servers.port),

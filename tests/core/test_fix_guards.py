@@ -12,7 +12,7 @@ import pytest
 from bot.core.capabilities import Capability
 from bot.core.fix_guards import MICROSOFT_MX
 from bot.core.fix_plan import NoPlan, Plan
-from bot.core.fix_planning import make_plan, make_retry
+from bot.core.fix_planning import make_plan, make_retry, reconsider
 from bot.core.fix_situation import Situation
 from bot.core.policy import Policy
 from storage.records import Caution, ConnectorKind, IncidentState, ProbeRecord, StepKind
@@ -193,6 +193,19 @@ def test_where_mail_would_loop_the_connector_goes_off_only_together_with_the_dom
     assert all(host.endswith(MICROSOFT_MX) for host in OUR_MX["onprem.test"])
 
 
+def test_where_mail_would_loop_and_the_domain_is_refused_the_connector_stays_on_too() -> None:
+    found = plan(replace(BASE, mail_exchangers=OUR_MX, capabilities=ONLINE, invalid=frozenset()))
+    assert (found.steps, [one.kind for one in found.refused]) == ((), [DOMAIN, CONNECTOR])
+    assert "needs “Make onprem.test Authoritative” first, or mail would loop" in found.refused[1].why
+    assert found.refused[1].way_out == found.refused[0].way_out
+
+
+def test_a_server_that_came_back_after_the_offer_stops_what_was_claimed() -> None:
+    why = reconsider(replace(BASE, probe=probe()), [REJECT, CONNECTOR], ON, NOW)
+    assert isinstance(why, str)
+    assert "they are alive" in why
+
+
 def test_whoever_got_mail_before_is_not_rejected_though_the_directory_lacks_them() -> None:
     found = plan(replace(BASE, delivered_before=frozenset({"left@onprem.test", "valid@onprem.test"})))
     step = found.step(REJECT)
@@ -219,6 +232,7 @@ def test_exchange_online_is_told_whom_it_will_reject_and_these_are_followed() ->
     assert "At its next retry it rejects 3 messages to 2 invalid recipients." in step.effect
     assert [one.count for one in step.senders] == [2, 1]
     assert "followed until it has ended" in step.proof
+    assert found.by_hand == (), "the rejecting comes with the domain"
 
 
 # Retry
