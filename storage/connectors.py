@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -37,14 +36,16 @@ _UPSERT = """
             excluded.alert_channel, excluded.probe_interval)
 """
 
-_DUE = """SELECT * FROM connectors WHERE enabled = 1 AND missing_since IS NULL AND next_probe_at <= ?
-    ORDER BY next_probe_at, id LIMIT ?"""
+# The last of two columns of one name wins: what is claimed is due when its lease ends.
+_DUE = """SELECT *, ? AS next_probe_at FROM connectors AS c
+    WHERE enabled = 1 AND missing_since IS NULL AND c.next_probe_at <= ? ORDER BY c.next_probe_at, id LIMIT ?"""
 _NEWCOMERS = """SELECT * FROM connectors WHERE enabled = 1 AND missing_since IS NULL AND next_probe_at <= ?
     AND next_probe_at = changed_at"""
 _NEW_ONES_NEXT = """SELECT EXISTS (SELECT 1 FROM (
     SELECT next_probe_at, changed_at FROM connectors WHERE enabled = 1 AND missing_since IS NULL AND next_probe_at <= ?
     ORDER BY next_probe_at, id LIMIT ?) WHERE next_probe_at = changed_at)"""
-_UNDISTURBED = """SELECT c.* FROM json_each(?) AS wanted JOIN connectors AS c ON c.id = wanted.value
+_UNDISTURBED = """SELECT c.id, c.use_mx, c.smart_hosts, c.port, c.recipient_domains, c.tls_setting, c.tls_domain
+    FROM json_each(?) AS wanted JOIN connectors AS c ON c.id = wanted.value
     WHERE c.enabled = 1 AND c.missing_since IS NULL
         AND NOT EXISTS (SELECT 1 FROM incidents AS i WHERE i.state <> 'resolved' AND ifnull(i.connector_id, 0) = c.id)
         AND NOT EXISTS (SELECT 1 FROM queued_messages AS m WHERE m.connector_id = c.id AND m.status = 'queued'
@@ -102,9 +103,10 @@ def find(db: Database, text: str) -> list[Connector]:
 
 def claim_due(db: Database, now: datetime, limit: int, lease: timedelta) -> list[Connector]:
     """Take connectors whose probe is due, longest overdue first; nobody else gets them before the lease ends."""
-    due = _read(db, _DUE, [to_ms(now), limit])
-    db.conn.executemany(_SCHEDULE, [(to_ms(now + lease), c.id) for c in due])
-    return [replace(c, next_probe_at=now + lease) for c in due]
+    until = to_ms(now + lease)
+    due = _read(db, _DUE, [until, to_ms(now), limit])
+    db.conn.executemany(_SCHEDULE, [(until, c.id) for c in due])
+    return due
 
 
 def newcomers(db: Database, now: datetime) -> list[Connector]:
@@ -117,9 +119,19 @@ def new_ones_next(db: Database, now: datetime, limit: int) -> bool:
     return bool(db.execute(_NEW_ONES_NEXT, [to_ms(now), limit]).fetchone()[0])
 
 
-def undisturbed(db: Database, connector_ids: Iterable[int]) -> dict[int, Connector]:
-    """Those of these that are watched and where nothing is open: no incident, and no mail that was deferred."""
-    return {c.id: c for c in _read(db, _UNDISTURBED, [json.dumps(list(connector_ids))])}
+def undisturbed(db: Database, probed: Iterable[Connector]) -> set[int]:
+    """Which of these are watched, are to be probed as they were here, and have nothing open.
+
+    Nothing open: no incident, and no mail that was deferred.
+    """
+    known = {c.id: (c.use_mx, c.smart_hosts, c.port, c.recipient_domains, c.tls_setting, c.tls_domain) for c in probed}
+    return {
+        connector_id
+        for connector_id, use_mx, hosts, port, domains, setting, name in db.execute(
+            _UNDISTURBED, [json.dumps(list(known))]
+        )
+        if known[connector_id] == (use_mx, _texts(hosts), port, _texts(domains), setting, name)
+    }
 
 
 def schedule(db: Database, connector_id: int, at: datetime) -> None:

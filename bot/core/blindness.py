@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from bot.core.evidence import DNS_FAILED, NETWORK_CODES, TIMED_OUT
@@ -189,6 +190,7 @@ def _all_inside(ips: Iterable[str]) -> bool:
     return bool(known) and not any(network_of(ip) for ip in known)
 
 
+@lru_cache(maxsize=4096)
 def network_of(ip: str) -> str | None:
     """The network that an address outside belongs to, as far as outages are shared; None: it is not outside."""
     try:

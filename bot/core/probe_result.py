@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from bot.core.checks import NOT_MADE, Checks
@@ -282,6 +283,7 @@ def steady(banner: str) -> str:
     return " ".join(filter(None, [code, host, *words]))
 
 
+@lru_cache(maxsize=4096)
 def _to_text(moment: datetime | None) -> str | None:
     """ISO 8601 with Z, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 
 from bot.core.policy import Policy
@@ -70,7 +71,12 @@ def place(connector: Connector) -> float:
 
 
 def _own(connector: Connector, which: int) -> float:
-    digest = blake2b(f"{connector.backend}/{connector.key}".encode(), digest_size=8).digest()
+    return _lot(f"{connector.backend}/{connector.key}", which)
+
+
+@lru_cache(maxsize=16384)
+def _lot(name: str, which: int) -> float:
+    digest = blake2b(name.encode(), digest_size=8).digest()
     return int.from_bytes(digest[which * 4 :][:4], "big") / 2**32
 
 

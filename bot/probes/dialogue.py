@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -62,16 +61,26 @@ class Findings:
         """A fault or warning that does not end the conversation."""
         self.faults.append(Fault(cause, self.stage, detail))
 
-    @contextmanager
-    def phase(self, stage: Stage) -> Iterator[None]:
+    def phase(self, stage: Stage) -> _Phase:
         """Enter a stage and take its time, whatever comes out."""
         self.stage = stage
         self.progress(stage)
-        since = self.deadline.now()
-        try:
-            yield
-        finally:
-            self.timings[stage] = round(self.deadline.elapsed_ms(since), 1)
+        return _Phase(self, stage, self.deadline.now())
+
+
+@dataclass(slots=True)
+class _Phase:
+    """The time between `since` and the end of a with block."""
+
+    findings: Findings
+    stage: Stage
+    since: float
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        self.findings.timings[self.stage] = round(self.findings.deadline.elapsed_ms(self.since), 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

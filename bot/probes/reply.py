@@ -21,6 +21,8 @@ SHOWN = 200
 
 _LINE = re.compile(rb"([0-9]{3})(?:([ -])(.*))?\Z", re.DOTALL)
 _START = re.compile(rb"[0-9]{0,3}\Z|[0-9]{3}[ \r\n-]")
+_USUAL = re.compile(rb"(?:[0-9]{3}-[ -~]{0,996}\r\n){0,63}[0-9]{3}(?: [ -~]{0,996})?\r\n\Z")
+"""A whole reply in which nothing is odd: what the code below it would read line by line."""
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _ENHANCED = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?= |\Z)")
 
@@ -72,6 +74,8 @@ class ReplyParser:
 
     def feed(self, data: bytes) -> Reply | Cause | None:
         """A reply, FLOOD, NOT_SMTP, or None for "more"."""
+        if not self._bytes and len(data) <= REPLY_BYTES and _USUAL.match(data):
+            return self._usual(data)
         self._bytes += len(data)
         self._buffer += data
         while (end := self._buffer.find(b"\n")) >= 0:
@@ -81,6 +85,12 @@ class ReplyParser:
                 self.rest = bytes(self._buffer)
                 return Cause.FLOOD if self._bytes - len(self.rest) > REPLY_BYTES else result
         return self._partial()
+
+    def _usual(self, data: bytes) -> Reply:
+        """All lines of a well-formed reply at once."""
+        self._bytes = len(data)
+        lines = data[:-2].decode("ascii").split("\r\n")
+        return Reply(int(lines[-1][:3]), tuple(line[4:] for line in lines))
 
     def _take(self, line: bytes) -> Reply | Cause | None:
         """One whole line, its line feed included."""

@@ -116,15 +116,15 @@ class Recorder:
             _tell(entry, probe)
 
     def _all(self, db: Database, entries: Sequence[_Entry]) -> list[ProbeRecord]:
-        usual = [e.finished.connector.id for e in entries if e.usual]
-        present = connectors.undisturbed(db, usual) if usual else {}
-        return [self._one(db, entry, present.get(entry.probe.connector_id)) for entry in entries]
+        usual = [e.finished.connector for e in entries if e.usual]
+        quiet = connectors.undisturbed(db, usual) if usual else set[int]()
+        return [self._one(db, entry, quiet=entry.usual and entry.probe.connector_id in quiet) for entry in entries]
 
-    def _one(self, db: Database, entry: _Entry, undisturbed: Connector | None) -> ProbeRecord:
-        """Write one. `undisturbed`: its connector, if its probe is a usual one and nothing is going on there."""
-        finished, connector = entry.finished, entry.finished.connector
-        if undisturbed is None or was_changed(connector, undisturbed):
+    def _one(self, db: Database, entry: _Entry, *, quiet: bool) -> ProbeRecord:
+        """Write one. `quiet`: it shows nothing new, and nothing is going on at its connector."""
+        if not quiet:
             return self._act_upon(db, entry)
+        finished, connector = entry.finished, entry.finished.connector
         probe = probes.record(db, entry.probe)
         connectors.schedule(db, connector.id, finished.at + interval(connector, self._policy))
         return probe

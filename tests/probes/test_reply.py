@@ -132,6 +132,19 @@ def test_only_printable_ascii_is_shown(raw: bytes | str, shown: str) -> None:
 PIECES = st.sampled_from([b"220 ", b"220-", b"250", b"\r\n", b"\n", b"\r", b"\x00", b"A" * 2000, b"5.1.1 ", b"x"])
 
 
+WORDS = st.sampled_from([*b"aZ -~", 0, 127, 255, 13]).map(lambda code: bytes([code]))
+LINE = st.tuples(st.sampled_from([b"250", b"421", b"25"]), st.sampled_from([b"-", b"-", b" ", b""]), st.lists(WORDS))
+ENDS = st.sampled_from([b"\r\n"] * 9 + [b"\n", b""])
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.tuples(LINE, ENDS), min_size=1, max_size=6))
+def test_a_reply_reads_the_same_in_one_piece_and_byte_by_byte(lines: list[tuple[tuple[bytes, ...], bytes]]) -> None:
+    raw = b"".join(b"".join([code, sign, *words, end]) for (code, sign, words), end in lines)
+    whole, piecemeal = parse(raw), parse(*(raw[n : n + 1] for n in range(len(raw))))
+    assert whole == piecemeal or (whole is Cause.NOT_SMTP and piecemeal is None)
+
+
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=300), PIECES), max_size=40))
 def test_the_parser_is_total_and_bounded(chunks: list[bytes]) -> None:

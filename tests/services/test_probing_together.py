@@ -174,7 +174,11 @@ async def test_nothing_is_decided_otherwise_than_by_looking_at_everything_every_
     seen: list[list[Any]] = []
     for forgetful in (False, True):
         clock.now = begun
-        servers = Servers(lambda number: mood(seed, int((clock.now - begun) / MINUTE), number))
+
+        def shows(number: int) -> ProbeResult:
+            return mood(seed, int((clock.now - begun) / MINUTE), number)
+
+        servers = Servers(shows)
         async with await Store.open(tmp_path / f"{forgetful}.db", sole=True) as store:
             probing = await site(store, clock, servers, 6)
             for minute in range(0, 240, 5):
