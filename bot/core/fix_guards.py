@@ -95,6 +95,8 @@ def not_too_many(situation: Situation, policy: Policy, _now: datetime) -> str | 
 
 OF_A_FIX: tuple[Guard, ...] = (still_open, allowed_by_article, on_present_facts, server_is_dead, not_too_many)
 OF_A_RETRY: tuple[Guard, ...] = (still_open, on_present_facts, not_too_many)
+OF_A_CLAIM: tuple[Guard, ...] = (allowed_by_article, server_is_dead)
+"""What is asked once more of a fix that was claimed; what it changes itself is compared on its own."""
 
 
 # Of one step

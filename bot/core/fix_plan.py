@@ -1,6 +1,6 @@
 """What Fix now offers: a plan in numbers, as it is shown, stored and later compared with the facts again.
 
-Pure. `changes` and `still_rejectable` tell at execution what of a plan still holds. Plans are made in fix_planning.py.
+Pure. `changes` tells at execution what of a plan no longer holds. Plans are made in fix_planning.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from storage.records import ConnectorFacts, DomainFacts, MessageFacts, MessageStatus, StepKind
+from storage.records import ConnectorFacts, DomainFacts, StepKind
 
 Ref = tuple[str, str]
 """(message key, recipient)."""
@@ -149,16 +149,6 @@ def changes(plan: Plan, connector: ConnectorFacts | None, domains: Iterable[Doma
         for name, then in plan.watched
         if now.get(name) != then
     )
-
-
-def still_rejectable(
-    plan: Plan, messages: Iterable[MessageFacts], valid: frozenset[str], invalid: frozenset[str]
-) -> tuple[Ref, ...]:
-    """The refs of the plan that are still queued and whose recipients the directory still doesn't have."""
-    step = plan.step(StepKind.REJECT_INVALID)
-    refs = step.refs if step else ()
-    queued = {(m.key, m.recipient) for m in messages if m.status is MessageStatus.QUEUED}
-    return tuple(ref for ref in refs if ref in queued and ref[1].lower() in invalid - valid)
 
 
 def would_do(plan: Plan, chosen: Collection[StepKind]) -> tuple[str, ...]:

@@ -79,6 +79,7 @@ class Fix:
             settle=settle,
             mark=self._mark,
             may_fix=may_fix,
+            mail_exchangers=mail_exchangers,
         )
 
     async def offer(self, incident_id: int, actor: str) -> Action | Refusal:
@@ -112,18 +113,22 @@ class Fix:
         outcome = await self._store.write(
             lambda db: records.submit(db, action_id, actor, steps, typed_name, policy=self._policy, now=self._clock())
         )
-        self._mark("refused" if isinstance(outcome, Refusal) else "claimed")
+        self._mark("refused" if isinstance(outcome, Refusal) else "requested" if outcome.waits else "claimed")
         return outcome
 
     async def approve(self, action_id: str, actor: str) -> Claimed | Refusal:
         """The second person's yes to what `submit` left waiting: call `execute` afterwards."""
-        return await self._store.write(
+        outcome = await self._store.write(
             lambda db: approval.approve(db, action_id, actor, policy=self._policy, now=self._clock())
         )
+        self._mark("refused" if isinstance(outcome, Refusal) else "approved")
+        return outcome
 
     async def decline(self, action_id: str, actor: str) -> Action | Refusal:
         """The second person's no, or the first one's second thought."""
-        return await self._store.write(lambda db: approval.decline(db, action_id, actor, self._clock()))
+        outcome = await self._store.write(lambda db: approval.decline(db, action_id, actor, self._clock()))
+        self._mark("refused" if isinstance(outcome, Refusal) else "declined")
+        return outcome
 
     async def execute(self, action_id: str) -> None:
         """Run a claimed action; anything else is left alone. Never raises: what breaks is settled at the next tick."""
@@ -138,6 +143,7 @@ class Fix:
             await self._alone(action.id, partial(self._look_early, action))
         if await self._store.read(lambda db: actions.lapsed(db, self._clock())):
             await self._store.write(lambda db: approval.lapse(db, self._clock()))
+            self._mark("lapsed")
         await self.recover()
 
     async def recover(self) -> None:
@@ -174,13 +180,18 @@ class Fix:
         )
 
     async def _verify(self, action: Action) -> None:
+        self._mark("verifying")
         verdict = await self._verdict(action, self._probe)
+        self._mark("verdict")
         await self._store.write(lambda db: records.judged(db, action, verdict, self._policy, self._clock()))
+        self._mark("verified")
 
     async def _look_early(self, action: Action) -> None:
         """Verified ahead of time where the effect is there to be seen; else silence, and another look."""
         await self._store.write(lambda db: records.look_later(db, action, self._policy, self._clock()))
+        self._mark("looking early")
         verdict = await self._verdict(action, None)
+        self._mark("looked early")
         if verdict.conclusive:
             await self._store.write(lambda db: records.judged(db, action, verdict, self._policy, self._clock()))
 

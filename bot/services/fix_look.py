@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
-from bot.backends.ports import Backend, MessageRef, RecipientAnswer
+from bot.backends.ports import Backend, MessageRef
 from bot.core.capabilities import Capability
-from bot.core.fix_plan import Plan, changes, connector_facts, still_rejectable
+from bot.core.fix_plan import Plan, Ref, changes, connector_facts
 from bot.core.fix_situation import Situation
 from bot.services.fix_steps import DisableConnector, MakeAuthoritative, RejectInvalid, RetryQueue, Work, ask
 from knowledge.articles import articles
@@ -168,7 +168,11 @@ class Ready:
     works: tuple[Work, ...]
 
 
-async def look_again(plan: Plan, chosen: Collection[StepKind], backend: Backend) -> Ready | str:
+Reconsider = Callable[[], Awaitable[frozenset[Ref] | str]]
+"""Which (message, recipient) may be rejected by now, or what speaks against the whole by now."""
+
+
+async def look_again(plan: Plan, chosen: Collection[StepKind], backend: Backend, reconsider: Reconsider) -> Ready | str:
     """Read the connector, its domains, the messages and the directory now; the text says what speaks against it.
 
     Raises BackendError.
@@ -180,15 +184,13 @@ async def look_again(plan: Plan, chosen: Collection[StepKind], backend: Backend)
     if changed := changes(plan, connector, fresh):
         return f"it changed since the offer: {'; '.join(changed)}"
     assert connector is not None
+    still = frozenset[Ref]() if StepKind.RETRY_QUEUE in chosen else await reconsider()
+    if isinstance(still, str):
+        return still.removesuffix(".")
     works: list[Work] = []
     step = plan.step(StepKind.REJECT_INVALID)
     if step is not None and StepKind.REJECT_INVALID in chosen:
-        refs = [MessageRef(key=key, recipient=recipient) for key, recipient in step.refs]
-        answer = await ask(backend.recipients({ref.recipient.lower() for ref in refs}))
-        if _unanswered(refs, answer):
-            return "the directory answered only in part, so nobody can say who is invalid"
-        queued = await ask(backend.messages(refs))
-        works.append(RejectInvalid(backend, still_rejectable(plan, queued, answer.valid, answer.invalid)))
+        works.append(RejectInvalid(backend, [ref for ref in step.refs if ref in still]))
     retry = plan.step(StepKind.RETRY_QUEUE)
     if retry is not None and StepKind.RETRY_QUEUE in chosen:
         works.append(RetryQueue(backend, plan.connector_key, retry.refs))
@@ -204,10 +206,6 @@ def _settings(
         yield MakeAuthoritative(backend, {d.name: str(d.type) for d in fresh if d.name in step.domains})
     if StepKind.DISABLE_CONNECTOR in chosen:
         yield DisableConnector(backend, plan.connector_key, dict(connector_facts(connector)))
-
-
-def _unanswered(refs: Iterable[MessageRef], answer: RecipientAnswer) -> bool:
-    return any(ref.recipient.lower() not in answer.valid | answer.invalid for ref in refs)
 
 
 def still_waiting(rows: Iterable[MessageFacts]) -> tuple[MessageFacts, ...]:

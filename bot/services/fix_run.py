@@ -12,16 +12,18 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from sqlite_utils import Database
 
 from bot.backends.ports import Backend, BackendError, OutcomeUnknown, Unreachable
 from bot.core.clock import Clock
-from bot.core.fix_plan import Plan
+from bot.core.fix_plan import Plan, Ref
+from bot.core.fix_planning import reconsider
 from bot.core.policy import Policy
 from bot.services import fix_records as records
 from bot.services import fix_undo as undoing
-from bot.services.fix_look import Ready, look_again
+from bot.services.fix_look import MailExchangers, Ready, known, look_again, no_mail_exchangers, situation
 from bot.services.fix_steps import Reading, Restored, Work, work_again
 from storage import actions
 from storage.connection import Store
@@ -58,6 +60,7 @@ class Runner:
     settle: float
     mark: Callable[[str], None]
     may_fix: MayFix = everybody
+    mail_exchangers: MailExchangers = no_mail_exchangers
 
     def backend(self, plan: Plan) -> Backend:
         """The mail system of a plan; Unreachable if it isn't configured any more."""
@@ -109,6 +112,7 @@ class Runner:
         left = [step for step in steps if step.before and step.state is not StepState.UNDONE]
         results = [await self._restore(action, plan, step) for step in reversed(left)]
         await self.store.write(lambda db: undoing.end_undo(db, action, results, self.clock()))
+        self.mark("undone")
         return results
 
     async def _forbidden(self, actor: str | None, first: str | None = None) -> str | None:
@@ -126,9 +130,18 @@ class Runner:
 
     async def _look(self, plan: Plan, action: Action) -> Ready | str:
         try:
-            return await look_again(plan, action.chosen, self.backend(plan))
+            backend = self.backend(plan)
+            return await look_again(plan, action.chosen, backend, partial(self._reconsider, action, backend))
         except BackendError as error:
             return f"the facts could not be read again ({error})"
+
+    async def _reconsider(self, action: Action, backend: Backend) -> frozenset[Ref] | str:
+        """The guards once more, on the whole situation as it is now."""
+        facts = await self.store.read(lambda db: known(db, action.incident_id, self.clock()))
+        if isinstance(facts, str):
+            return facts
+        seen = await situation(facts, backend, self.store, self.mail_exchangers)
+        return reconsider(seen, action.chosen, self.policy, self.clock())
 
     async def _step(self, action: Action, work: Work) -> bool:
         """Intent, act, read back, result. False: the action is over, or unknown."""
@@ -238,6 +251,7 @@ class Runner:
             restored = await work.restore(json.loads(step.after or "{}"))
         except BackendError as error:
             return Restored(False, f"{step.kind}: {error}.")
+        self.mark(f"restored {step.kind}")
         await self.store.write(lambda db: undoing.step_restored(db, action, work, restored, self.clock()))
         return restored
 

@@ -195,9 +195,9 @@ def test_where_mail_would_loop_the_connector_goes_off_only_together_with_the_dom
 
 def test_where_mail_would_loop_and_the_domain_is_refused_the_connector_stays_on_too() -> None:
     found = plan(replace(BASE, mail_exchangers=OUR_MX, capabilities=ONLINE, invalid=frozenset()))
-    assert (found.steps, [one.kind for one in found.refused]) == ((), [DOMAIN, CONNECTOR])
-    assert "needs “Make onprem.test Authoritative” first, or mail would loop" in found.refused[1].why
-    assert found.refused[1].way_out == found.refused[0].way_out
+    assert (found.steps, [one.kind for one in found.refused]) == ((), [REJECT, DOMAIN, CONNECTOR])
+    assert "needs “Make onprem.test Authoritative” first, or mail would loop" in found.refused[2].why
+    assert found.refused[2].way_out == found.refused[1].way_out
 
 
 def test_a_server_that_came_back_after_the_offer_stops_what_was_claimed() -> None:

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from bot.core.capabilities import Capability
-from bot.core.fix_plan import NoPlan, Plan, changes, still_rejectable, would_do
-from bot.core.fix_planning import make_plan
+from bot.core.fix_plan import NoPlan, Plan, changes, would_do
+from bot.core.fix_planning import make_plan, reconsider
 from bot.core.fix_situation import Situation
 from bot.core.policy import Policy
 from storage.records import (
@@ -291,9 +291,11 @@ def test_new_mail_is_no_change_but_a_new_setting_is() -> None:
     assert plan(replace(BASE, connector=moved, seen=moved)).digest != plan().digest
 
 
-def test_only_what_is_still_queued_and_still_invalid_is_rejected() -> None:
-    found, valid, invalid = plan(), frozenset({"left@onprem.test"}), BASE.invalid
-    now = [WAITING[1], replace(WAITING[2], status=MessageStatus.EXPIRED), WAITING[3], mail("new", "gone@onprem.test")]
-    assert still_rejectable(found, now, valid, invalid) == (("m1", "Gone@onprem.test"),)
-    assert still_rejectable(found, now, valid, frozenset()) == ()
-    assert still_rejectable(plan(replace(BASE, rule=Rule(steps=("disable_connector",)))), now, valid, invalid) == ()
+def test_only_what_is_still_queued_and_still_invalid_may_be_rejected_by_now() -> None:
+    now = (WAITING[1], replace(WAITING[2], status=MessageStatus.EXPIRED), WAITING[3])
+    later = replace(BASE, waiting=now, valid=frozenset({"left@onprem.test"}))
+    assert reconsider(later, [REJECT], ON, NOW) == {("m1", "Gone@onprem.test")}
+    unanswered = reconsider(replace(later, invalid=frozenset()), [REJECT], ON, NOW)
+    assert isinstance(unanswered, str)
+    assert "is refused by now. The directory gave no answer for 1 recipient, and unknown is not invalid." in unanswered
+    assert reconsider(replace(later, invalid=frozenset()), [CONNECTOR], ON, NOW) == frozenset()
