@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bot.backends.exchange_online import acts, checking, connectors, domains, fate, recipients
-from bot.backends.exchange_online.budget import Budget
+from bot.backends.exchange_online.budget import WINDOW, Budget
 from bot.backends.exchange_online.cmdlet_trace import CmdletTrace
 from bot.backends.exchange_online.evidence import Chooser
 from bot.backends.exchange_online.graph_trace import GraphTrace
@@ -111,13 +111,14 @@ class ExchangeOnlineBackend:
 
     async def snapshot(self) -> Snapshot:
         """Connectors, domains, and what waits. Where the budget doesn't allow another listing yet: the last one again,
-        with the moment at which it was true.
+        with the moment at which it was true, for 5 minutes at most.
         """
         async with self._reading:
             now = self._wire.now()
             if self._last is not None and not self._listing_is_due(now):
                 at, last = self._last
-                return replace(last, true_at=at)
+                if timedelta(0) <= now - at < WINDOW:
+                    return replace(last, true_at=at)
             snapshot = await self._read_all(now)
             self._last = (now, snapshot)
             return snapshot

@@ -141,7 +141,7 @@ class Invoker:
         answer = await patiently(once, repeatable=repeatable, clock=self._wire.now, sleep=self._sleep)
         if answer.status in (401, 403):
             await self._signin.forget()
-        if answer.status == 200:
+        if answer.status in (200, 204):
             return answer
         raise failure(answer, cmdlet, self._signin.registration.role, repeatable=repeatable)
 

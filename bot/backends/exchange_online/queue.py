@@ -181,7 +181,8 @@ class Queue:
         try:
             return await self._trace.listing(since - timedelta(minutes=1), status=FAILED), []
         except BackendError as error:
-            return None, [f"how {len(vanished)} messages left is not known: {error}"]
+            who = "mail left before the start" if first else f"{len(vanished)} messages left"
+            return None, [f"how {who} is not known: {error}"]
 
     def _memory_of_ended(
         self, odd: Mapping[Ref, TraceRow], vanished: Mapping[Ref, TraceRow], failed: Listing | None, now: datetime

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-import msal
-
 from bot.backends.exchange_online.clouds import CLOUDS, Endpoints, origin
 from bot.backends.exchange_online.credentials import UnusableCertificate, credential
 from bot.backends.exchange_online.http import Answer, Sleep, Wire
@@ -87,8 +85,10 @@ class SignIn:
             answer = await asyncio.to_thread(self._ask, http, scope)
         except UnusableCertificate as error:
             raise self._failed("", str(error), f"correct it ({self._name('CERTIFICATE_FILE')})") from None
-        except (ValueError, KeyError):
-            # MSAL found no tenant there; its own words hold nothing more than the number that we saw.
+        except BackendError:
+            raise
+        except Exception:
+            # Of any kind, and its words hold nothing more than the number that we saw: mostly there is no such tenant.
             raise self._explained(http.seen) from None
         token = answer.get("access_token")
         if not isinstance(token, str) or not token:
@@ -96,7 +96,9 @@ class SignIn:
         return token
 
     def _ask(self, http: _Messenger, scope: str) -> Mapping[str, Any]:
-        """In a thread: MSAL blocks."""
+        """In a thread: MSAL blocks, and takes its time to be imported."""
+        import msal
+
         app = self._app
         if app is None:
             app = msal.ConfidentialClientApplication(

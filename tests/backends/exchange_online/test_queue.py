@@ -254,3 +254,41 @@ async def test_the_tenants_own_lifetime_counts(make: Make, mail: MailSystem, ten
     tenant.faults.set(TenantFault.NUL_403, on="Get-TransportConfig", times=1)
     snapshot = await make().snapshot()
     assert "24 hours are assumed" in " ".join(snapshot.notes)
+
+
+async def test_a_small_budget_gives_the_last_read_again_until_it_allows_another(
+    make: Make, tenant: SandboxTenant, mail: MailSystem, clock: Clock
+) -> None:
+    for number in range(40):
+        at = START - timedelta(hours=2, seconds=number)
+        key = mail.tenant.submit("ann@contoso.test", [f"r{number}@onprem.test"], now=START, received_at=at)
+        defer(mail, (key, f"r{number}@onprem.test"), START)
+    backend = make(BUDGET="10")
+    first = await backend.snapshot()
+    for _ in range(5):
+        clock.forward(seconds=30)
+        again = await backend.snapshot()
+    assert again.true_at is not None and again.true_at < clock()
+    assert len(waiting(again)) == len(waiting(first)) == 44
+    assert sum(tenant.faults.seen[kind] for kind in TRACE_KINDS) <= 10
+    clock.forward(minutes=6)
+    later = await backend.snapshot()
+    assert later.true_at is None
+    assert len(waiting(later)) == 44
+
+
+async def test_a_connector_or_domain_that_cannot_be_read_is_an_error_not_a_shorter_list(
+    backend: ExchangeOnlineBackend, tenant: SandboxTenant
+) -> None:
+    tenant.settings.describe(TO_ONPREM, Enabled=None)
+    with pytest.raises(Unreachable, match="Enabled is not told"):
+        await backend.snapshot()
+    tenant.settings.describe(TO_ONPREM, Enabled=True, Guid="not one")
+    with pytest.raises(Unreachable, match="Guid"):
+        await backend.snapshot()
+
+
+async def test_a_tls_setting_that_nobody_knows_is_noted(backend: ExchangeOnlineBackend, tenant: SandboxTenant) -> None:
+    tenant.faults.set(TenantFault.UNKNOWN_SETTING, on="Get-OutboundConnector")
+    snapshot = await backend.snapshot()
+    assert "connector To on-prem: its TLS setting 'QuantumValidation' is not known to mfi" in snapshot.notes[0]
