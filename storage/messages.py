@@ -1,60 +1,22 @@
 """Queued messages: one row per message and recipient, and what waits where.
 
-Rules that every write keeps:
-* a row is written only if something about it changed;
-* evidence (code, reason, remote host) is not erased by a row that brings none, nor by older evidence;
-* delivered, expired and rejected are final: an older list that still says queued does not undo them.
+The rules that every write keeps stand in storage/message_rows.py; how a long list is taken over in slices, in
+storage/queue_diff.py.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from sqlite_utils import Database
 
-from storage.moments import from_ms, optional_moment, optional_ms, to_ms
+from storage.message_rows import Row, message, values
+from storage.moments import from_ms, to_ms
+from storage.queue_diff import Comparison, Written, chunks, end, take, upsert
 from storage.records import CodeCount, MessageFacts, MessageStatus, QueuedMessage, QueueSummary, SyncCounts
-
-Row = Mapping[str, Any]
-
-# excluded = the row that comes in. It is silent if it brings no evidence, or older evidence than ours.
-_SILENT = "(coalesce(excluded.code, excluded.reason) IS NULL OR ifnull(excluded.evidence_at < evidence_at, 0))"
-# A silent row was assigned by its recipient alone: that doesn't overrule what evidence, or an earlier row, told.
-_CONNECTOR = f"""iif({_SILENT} AND excluded.connector_key IS NULL AND connector_id IS NOT NULL
-    AND (code IS NOT NULL OR excluded.connector_id IS NULL), connector_id, excluded.connector_id)"""
-_UPSERT = """
-    INSERT INTO queued_messages (backend, key, recipient, sender, connector_id, connector_key, size, received_at,
-        expires_at, status, code, reason, remote_host, remote_ip, evidence_at, ended_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (backend, key, recipient) DO UPDATE SET
-        sender = excluded.sender,
-        connector_id = {connector_id},
-        connector_key = coalesce(excluded.connector_key, connector_key),
-        size = coalesce(excluded.size, size),
-        received_at = excluded.received_at,
-        expires_at = excluded.expires_at,
-        status = excluded.status,
-        code = iif({silent}, code, excluded.code),
-        reason = iif({silent}, reason, excluded.reason),
-        remote_host = iif({silent}, remote_host, excluded.remote_host),
-        remote_ip = iif({silent}, remote_ip, excluded.remote_ip),
-        evidence_at = iif({silent}, evidence_at, excluded.evidence_at),
-        ended_at = iif(excluded.status = 'queued', NULL, coalesce(ended_at, excluded.ended_at))
-    WHERE NOT (status IN ('delivered', 'expired', 'rejected') AND excluded.status = 'queued'
-            AND excluded.received_at <= ended_at)
-        AND ((sender, received_at, expires_at, status)
-                IS NOT (excluded.sender, excluded.received_at, excluded.expires_at, excluded.status)
-            OR (excluded.size IS NOT NULL AND size IS NOT excluded.size)
-            OR (excluded.connector_key IS NOT NULL AND connector_key IS NOT excluded.connector_key)
-            OR connector_id IS NOT {connector_id}
-            OR (NOT {silent} AND (code, reason, remote_host, remote_ip, evidence_at)
-                IS NOT (excluded.code, excluded.reason, excluded.remote_host, excluded.remote_ip,
-                    excluded.evidence_at)))
-""".replace("{silent}", _SILENT).replace("{connector_id}", _CONNECTOR)
 
 # Counts come from the counters; the oldest, the first to bounce and the newest evidence each from the edge of an index.
 _GROUPS = """
@@ -80,17 +42,22 @@ def sync(
     complete: the list is the whole queue, so ours that it lacks are gone. A message listed twice counts once, the
     later one wins.
     """
+    return _whole(db, backend, rows, now) if complete else _part(db, backend, rows, now)
+
+
+def _whole(db: Database, backend: str, rows: Iterable[tuple[MessageFacts, int | None]], now: datetime) -> SyncCounts:
+    comparison, written = Comparison.begin(db, backend, now), Written()
+    for chunk in chunks(rows):
+        written += take(db, comparison.look(db, chunk))
+    missing, _ = end(db, comparison.unlisted(), now, MessageStatus.GONE)
+    return SyncCounts(added=written.added, changed=written.changed, unchanged=comparison.unchanged, missing=missing)
+
+
+def _part(db: Database, backend: str, rows: Iterable[tuple[MessageFacts, int | None]], now: datetime) -> SyncCounts:
     listed = {(facts.key, facts.recipient): (facts, connector_id) for facts, connector_id in rows}
-    before = db.execute("SELECT ifnull(max(id), 0) FROM queued_messages").fetchone()[0]
-    values = (_values(backend, facts, connector_id, now) for facts, connector_id in listed.values())
-    written = max(db.conn.executemany(_UPSERT, values).rowcount, 0)
-    added = db.execute("SELECT count(*) FROM queued_messages WHERE id > ?", [before]).fetchone()[0]
-    return SyncCounts(
-        added=added,
-        changed=written - added,
-        unchanged=len(listed) - written,
-        missing=_end_unlisted(db, backend, listed, now) if complete else 0,
-    )
+    written = upsert(db, [values(backend, facts, connector_id, None, now) for facts, connector_id in listed.values()])
+    unchanged = len(listed) - written.added - written.changed
+    return SyncCounts(added=written.added, changed=written.changed, unchanged=unchanged)
 
 
 def assign(db: Database, pairs: Iterable[tuple[int, int | None]]) -> None:
@@ -126,7 +93,7 @@ def waiting(db: Database, connector_id: int | None, *, limit: int = 1000) -> lis
             ORDER BY received_at, id LIMIT ?""",
         [connector_id, limit],
     )
-    return list(map(_message, rows))
+    return list(map(message, rows))
 
 
 def get_refs(db: Database, backend: str, refs: Iterable[tuple[str, str]]) -> list[QueuedMessage]:
@@ -137,7 +104,7 @@ def get_refs(db: Database, backend: str, refs: Iterable[tuple[str, str]]) -> lis
             ORDER BY m.id""",
         [json.dumps(list(refs)), backend],
     )
-    return list(map(_message, rows))
+    return list(map(message, rows))
 
 
 def passed_since(db: Database, connector_id: int, *, received: datetime, left: datetime, now: datetime) -> int:
@@ -177,7 +144,7 @@ def expire(db: Database, before: datetime, *, read_since: datetime) -> int:
     listed as queued later on waits again.
     """
     ended = db.execute(
-        """UPDATE queued_messages SET status = 'gone', ended_at = expires_at
+        """UPDATE queued_messages SET status = 'gone', ended_at = expires_at, digest = NULL
             WHERE status = 'queued' AND expires_at < ?
             AND backend NOT IN (SELECT backend FROM syncs WHERE error IS NULL AND finished_at >= ?)""",
         [to_ms(before), to_ms(read_since)],
@@ -189,15 +156,6 @@ def prune(db: Database, before: datetime) -> int:
     """Forget messages that ended earlier, and older samples; returns how many rows."""
     ended = db.execute("DELETE FROM queued_messages WHERE status <> 'queued' AND ended_at < ?", [to_ms(before)])
     return ended.rowcount + db.execute("DELETE FROM queue_samples WHERE at < ?", [to_ms(before)]).rowcount
-
-
-def _end_unlisted(db: Database, backend: str, listed: Mapping[tuple[str, str], Any], now: datetime) -> int:
-    ours = db.execute(
-        "SELECT id, key, recipient FROM queued_messages WHERE status = 'queued' AND backend = ?", [backend]
-    )
-    gone = [(to_ms(now), message_id) for message_id, key, recipient in ours if (key, recipient) not in listed]
-    db.conn.executemany("UPDATE queued_messages SET status = 'gone', ended_at = ? WHERE id = ?", gone)
-    return len(gone)
 
 
 def _summaries(groups: Iterable[Row]) -> dict[int | None, QueueSummary]:
@@ -220,46 +178,4 @@ def _code_count(row: Row) -> CodeCount:
         reason=row["reason"],
         remote_host=row["remote_host"],
         remote_ip=row["remote_ip"],
-    )
-
-
-def _values(backend: str, facts: MessageFacts, connector_id: int | None, now: datetime) -> tuple[Any, ...]:
-    return (
-        backend,
-        facts.key,
-        facts.recipient,
-        facts.sender,
-        connector_id,
-        facts.connector_key,
-        facts.size,
-        to_ms(facts.received_at),
-        to_ms(facts.expires_at),
-        facts.status,
-        facts.code or None,
-        facts.reason,
-        facts.remote_host,
-        facts.remote_ip,
-        optional_ms(facts.evidence_at),
-        None if facts.status is MessageStatus.QUEUED else to_ms(now),
-    )
-
-
-def _message(row: Row) -> QueuedMessage:
-    return QueuedMessage(
-        id=row["id"],
-        backend=row["backend"],
-        key=row["key"],
-        recipient=row["recipient"],
-        sender=row["sender"],
-        connector_id=row["connector_id"],
-        connector_key=row["connector_key"],
-        size=row["size"],
-        received_at=from_ms(row["received_at"]),
-        expires_at=from_ms(row["expires_at"]),
-        status=MessageStatus(row["status"]),
-        code=row["code"],
-        reason=row["reason"],
-        remote_host=row["remote_host"],
-        remote_ip=row["remote_ip"],
-        evidence_at=optional_moment(row["evidence_at"]),
     )

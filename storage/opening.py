@@ -19,6 +19,8 @@ from storage.migrations import APPLICATION_ID, migrations
 from storage.process_lock import ProcessLock
 
 AUTOCHECKPOINT_PAGES = 1000
+WRITER_CACHE_KIB = 32 * 1024
+"""A long queue's indexes are written all over: with too small a cache each page goes to the disk again and again."""
 
 
 def connect(path: Path, *, patience: float) -> Database:
@@ -38,7 +40,11 @@ def connect(path: Path, *, patience: float) -> Database:
 
 def connect_writer(path: Path, *, patience: float, checkpoints: bool) -> Database:
     """A connection that writes. Only the process that owns the database may let it checkpoint."""
-    return _configured(path, patience, {"wal_autocheckpoint": AUTOCHECKPOINT_PAGES if checkpoints else 0})
+    return _configured(
+        path,
+        patience,
+        {"wal_autocheckpoint": AUTOCHECKPOINT_PAGES if checkpoints else 0, "cache_size": -WRITER_CACHE_KIB},
+    )
 
 
 def connect_reader(path: Path, *, patience: float) -> Database:

@@ -2,7 +2,8 @@
 
 queue_groups: how much waits per connector and code. queue_buckets: how much of it came in (kind 0), and bounces (kind
 1), in each quarter of an hour. queue_flow: what came and left, per connector and minute. The connector 0 stands for
-none, the code '' for none; a row that counts nothing is deleted.
+none, the code '' for none; a row that counts nothing is deleted. queue_bulk: has a row only inside a transaction that
+counts new messages itself (storage/queue_bulk.py).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _TABLES = (
         PRIMARY KEY (connector_id, at)
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX queue_flow_by_age ON queue_flow (at)",
+    "CREATE TABLE queue_bulk (id INTEGER PRIMARY KEY) STRICT",
 )
 _COLUMNS = (
     "ALTER TABLE queued_messages ADD COLUMN digest INTEGER",
@@ -93,11 +95,12 @@ _BUCKET_MOVED = _sql(
     """(OLD.status, OLD.connector_id, OLD.received_at / {quarter}, OLD.expires_at / {quarter})
     IS NOT (NEW.status, NEW.connector_id, NEW.received_at / {quarter}, NEW.expires_at / {quarter})"""
 )
+_ONE_BY_ONE = "NOT EXISTS (SELECT 1 FROM queue_bulk)"
 _CAME = _sql(_FLOW, column="arrived", row="NEW", moment="NEW.received_at")
 _OF_GROUP = "AFTER UPDATE OF status, connector_id, code ON queued_messages"
 _OF_BUCKET = "AFTER UPDATE OF status, connector_id, received_at, expires_at ON queued_messages"
 _TRIGGERS = (
-    f"""CREATE TRIGGER queue_came AFTER INSERT ON queued_messages WHEN NEW.status = 'queued'
+    f"""CREATE TRIGGER queue_came AFTER INSERT ON queued_messages WHEN NEW.status = 'queued' AND {_ONE_BY_ONE}
         BEGIN {_group(_GROUP_IN, "NEW")} {_buckets(_BUCKET_IN, "NEW")} {_CAME} END""",
     f"""CREATE TRIGGER queue_forgotten AFTER DELETE ON queued_messages WHEN OLD.status = 'queued'
         BEGIN {_group(_GROUP_OUT, "OLD")} {_buckets(_BUCKET_OUT, "OLD")} END""",

@@ -1,0 +1,152 @@
+"""One message and recipient as a row of queued_messages: how it is written, when it counts as changed, how it is read.
+
+Rules that every write keeps:
+* a row is written only if something about it changed;
+* evidence (code, reason, remote host) is not erased by a row that brings none, nor by older evidence;
+* delivered, expired and rejected are final: an older list that still says queued does not undo them.
+
+`digest` stands for the row as it was listed when it was last written: the same again needs no look at the rest. Any
+other write of the row takes it away (storage/queue_schema.py).
+"""
+
+from __future__ import annotations
+
+import marshal
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Any
+
+from storage.moments import from_ms, optional_moment, optional_ms, to_ms
+from storage.records import MessageFacts, MessageStatus, QueuedMessage
+
+Row = Mapping[str, Any]
+Values = tuple[Any, ...]
+
+_COLUMNS = (
+    *("backend", "key", "recipient", "sender", "connector_id", "connector_key", "size", "received_at", "expires_at"),
+    *("status", "code", "reason", "remote_host", "remote_ip", "evidence_at", "ended_at", "digest"),
+)
+# excluded = the row that comes in. It is silent if it brings no evidence, or older evidence than ours.
+_SILENT = "(coalesce(excluded.code, excluded.reason) IS NULL OR ifnull(excluded.evidence_at < evidence_at, 0))"
+# A silent row was assigned by its recipient alone: that doesn't overrule what evidence, or an earlier row, told.
+_CONNECTOR = f"""iif({_SILENT} AND excluded.connector_key IS NULL AND connector_id IS NOT NULL
+    AND (code IS NOT NULL OR excluded.connector_id IS NULL), connector_id, excluded.connector_id)"""
+_DIFFERS = """NOT (status IN ('delivered', 'expired', 'rejected') AND excluded.status = 'queued'
+            AND excluded.received_at <= ended_at)
+        AND ((sender, received_at, expires_at, status)
+                IS NOT (excluded.sender, excluded.received_at, excluded.expires_at, excluded.status)
+            OR (excluded.size IS NOT NULL AND size IS NOT excluded.size)
+            OR (excluded.connector_key IS NOT NULL AND connector_key IS NOT excluded.connector_key)
+            OR connector_id IS NOT {connector_id}
+            OR (NOT {silent} AND (code, reason, remote_host, remote_ip, evidence_at)
+                IS NOT (excluded.code, excluded.reason, excluded.remote_host, excluded.remote_ip,
+                    excluded.evidence_at)))"""
+_INSERT = """
+    INSERT INTO queued_messages (backend, key, recipient, sender, connector_id, connector_key, size, received_at,
+        expires_at, status, code, reason, remote_host, remote_ip, evidence_at, ended_at, digest)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_ON_CONFLICT = """
+    ON CONFLICT (backend, key, recipient) DO UPDATE SET
+        sender = excluded.sender,
+        connector_id = {connector_id},
+        connector_key = coalesce(excluded.connector_key, connector_key),
+        size = coalesce(excluded.size, size),
+        received_at = excluded.received_at,
+        expires_at = excluded.expires_at,
+        status = excluded.status,
+        code = iif({silent}, code, excluded.code),
+        reason = iif({silent}, reason, excluded.reason),
+        remote_host = iif({silent}, remote_host, excluded.remote_host),
+        remote_ip = iif({silent}, remote_ip, excluded.remote_ip),
+        evidence_at = iif({silent}, evidence_at, excluded.evidence_at),
+        ended_at = iif(excluded.status = 'queued', NULL, coalesce(ended_at, excluded.ended_at)),
+        digest = excluded.digest
+    WHERE {differs}
+"""
+
+
+def _filled(template: str) -> str:
+    for word, text in (("differs", _DIFFERS), ("connector_id", _CONNECTOR), ("silent", _SILENT)):
+        template = template.replace(f"{{{word}}}", text)
+    return template
+
+
+def _as_parameters(sql: str) -> str:
+    """The same with the incoming row as numbered parameters, for a statement that writes nothing."""
+    return re.sub(r"excluded\.(\w+)", lambda found: f"?{_COLUMNS.index(found[1]) + 1}", sql)
+
+
+INSERT_NEW = _INSERT + " ON CONFLICT (backend, key, recipient) DO NOTHING"
+"""Writes one row of `values`, unless it is there already."""
+UPSERT = _INSERT + _filled(_ON_CONFLICT)
+"""Writes one row of `values`, unless it says nothing new."""
+LOOK_UP = _as_parameters(
+    _filled("""SELECT id, status, connector_id, digest, {differs} FROM queued_messages
+        WHERE backend = excluded.backend AND key = excluded.key AND recipient = excluded.recipient""")
+)
+"""What is stored of one row, and whether UPSERT would change it; takes the first LOOKED_AT of `values`."""
+LOOKED_AT = _COLUMNS.index("evidence_at") + 1
+
+_LISTED = attrgetter(
+    *("key", "recipient", "sender", "connector_key", "size", "status.value", "code", "reason"),
+    *("remote_host", "remote_ip"),
+)
+
+
+def digest_of(facts: MessageFacts, connector_id: int | None) -> int | None:
+    """64 bits that stand for the row as it is listed; None: it has to be looked at."""
+    evidence = None if facts.evidence_at is None else facts.evidence_at.timestamp()
+    listed = (_LISTED(facts), facts.received_at.timestamp(), facts.expires_at.timestamp(), evidence, connector_id)
+    try:
+        told = marshal.dumps(listed, 2)
+    except ValueError:  # a kind of text that isn't a plain one
+        return None
+    return int.from_bytes(blake2b(told, digest_size=8).digest(), "big", signed=True)
+
+
+def values(backend: str, facts: MessageFacts, connector_id: int | None, digest: int | None, now: datetime) -> Values:
+    """The row as UPSERT and LOOK_UP take it."""
+    return (
+        backend,
+        facts.key,
+        facts.recipient,
+        facts.sender,
+        connector_id,
+        facts.connector_key,
+        facts.size,
+        to_ms(facts.received_at),
+        to_ms(facts.expires_at),
+        facts.status,
+        facts.code or None,
+        facts.reason,
+        facts.remote_host,
+        facts.remote_ip,
+        optional_ms(facts.evidence_at),
+        None if facts.status is MessageStatus.QUEUED else to_ms(now),
+        digest,
+    )
+
+
+def message(row: Row) -> QueuedMessage:
+    """The record of one row."""
+    return QueuedMessage(
+        id=row["id"],
+        backend=row["backend"],
+        key=row["key"],
+        recipient=row["recipient"],
+        sender=row["sender"],
+        connector_id=row["connector_id"],
+        connector_key=row["connector_key"],
+        size=row["size"],
+        received_at=from_ms(row["received_at"]),
+        expires_at=from_ms(row["expires_at"]),
+        status=MessageStatus(row["status"]),
+        code=row["code"],
+        reason=row["reason"],
+        remote_host=row["remote_host"],
+        remote_ip=row["remote_ip"],
+        evidence_at=optional_moment(row["evidence_at"]),
+    )
