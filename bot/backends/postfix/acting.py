@@ -55,9 +55,11 @@ class Acts:
             if instance.overrides is None:
                 await self._return_whole(instance, wanted, waiting.keys())
             else:
-                await self._return_single(instance.overrides, wanted, reason)
+                await self._return_single(instance, instance.overrides, wanted, reason)
 
-    async def _return_single(self, current: Mapping[str, str], wanted: set[Ref], reason: str) -> None:
+    async def _return_single(
+        self, instance: Instance, current: Mapping[str, str], wanted: set[Ref], reason: str
+    ) -> None:
         """1. Entries for these recipients. 2. Try their messages until they have left. 3. The entries go again."""
         entries = overrides.with_rejections(current, (recipient for _, recipient in wanted), reason)
         begun = True
@@ -67,7 +69,7 @@ class Acts:
             except (Refused, Unreachable):
                 begun = False
                 raise
-            await self._try_until_gone(wanted)
+            await self._try_until_gone(instance, wanted)
         finally:
             if begun:
                 await self._clear(current)
@@ -95,9 +97,9 @@ class Acts:
         left = (await self._reader.listing(instance)).messages
         if refused := {i for i in ids - expired if any(queue_id_of(key) == i for key, _ in left)}:
             raise OutcomeUnknown(f"postsuper did not expire {len(refused)} of {len(ids)} messages")
-        await self._try_until_gone(wanted)
+        await self._try_until_gone(instance, wanted)
 
-    async def _try_until_gone(self, wanted: set[Ref]) -> None:
+    async def _try_until_gone(self, instance: Instance, wanted: set[Ref]) -> None:
         """Have these messages tried until none of them waits for these recipients."""
         until, pause, left = time.monotonic() + self._patience, 0.2, set(wanted)
         try:
@@ -107,7 +109,7 @@ class Acts:
                 await self._try_again({queue_id_of(key) for key, _ in left})
                 for _ in range(4):
                     await asyncio.sleep(pause)
-                    left &= (await self._reader.listing(await self._reader.instance())).messages.keys()
+                    left &= (await self._reader.listing(instance)).messages.keys()
                     if not left:
                         return
                 pause = min(pause * 2, 3.0)

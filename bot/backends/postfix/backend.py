@@ -121,6 +121,8 @@ class PostfixBackend:
         """Nothing is kept open between two requests."""
 
     def _notes(self, instance: Instance, listing: Listing, listed: Listed | None) -> Iterable[str]:
+        if self._host.complaint:
+            yield f"listing the queue: {self._host.complaint}"
         if listing.unreadable:
             yield f"{listing.unreadable} lines of the queue's listing could not be read"
         if held := listing.by_queue["hold"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import getpass
 import shutil
@@ -17,6 +18,8 @@ from bot.backends.postfix.options import Options
 from bot.backends.postfix.reading import Reader
 from bot.core.finding import Finding
 
+CHECK_SECONDS = 9.0
+PORTIONS_LOOKED_AT = 32
 INSTALLED = "/usr/local/sbin/mfi-postfix"
 
 
@@ -39,22 +42,38 @@ class _Said:
 
 
 async def check(
-    name: str, options: Options, host: PostfixHost, reader: Reader, directory: Directory | None
+    name: str,
+    options: Options,
+    host: PostfixHost,
+    reader: Reader,
+    directory: Directory | None,
+    *,
+    seconds: float = CHECK_SECONDS,
 ) -> list[Finding]:
-    """Look at everything, change nothing. Never raises BackendError."""
+    """Look at everything, change nothing. Never raises BackendError; what takes too long is a finding, too."""
     said = _Said(name, f"MFI_{name.upper()}_")
+    try:
+        async with asyncio.timeout(seconds):
+            await _look(said, options, host, reader, directory)
+    except TimeoutError:
+        where = f"ssh to {options.ssh}" if options.ssh else "Postfix's own commands"
+        said.fault(f"no answer within {seconds:g} s", f"try {where} by hand as the user that runs mfi")
+    return said.findings
+
+
+async def _look(said: _Said, options: Options, host: PostfixHost, reader: Reader, directory: Directory | None) -> None:
     program = "ssh" if host.is_remote else "postconf"
     if shutil.which(program, path=ENVIRONMENT["PATH"]) is None:
         wanted = (
             "the OpenSSH client (apt install openssh-client)" if host.is_remote else "Postfix (apt install postfix)"
         )
         said.fault(f"{program} is not installed here", f"install {wanted}, or set {said.prefix}SSH to where it runs")
-        return said.findings
+        return
     try:
         instance = await reader.instance()
     except Unreachable as error:
         said.fault(str(error), _config_fix(str(error), said.prefix, host))
-        return said.findings
+        return
     hops = reader.connectors(instance)
     said.ok(f"Postfix {instance.settings.get('mail_version', '')} at {instance.host}: {len(hops)} next hops")
     for note in instance.notes:
@@ -63,7 +82,6 @@ async def check(
     await _log(said, options, host, instance)
     await _directory(said, directory)
     await _acts(said, options, host, instance, directory)
-    return said.findings
 
 
 def _config_fix(error: str, prefix: str, host: PostfixHost) -> str:
@@ -81,12 +99,18 @@ def _config_fix(error: str, prefix: str, host: PostfixHost) -> str:
 
 
 async def _queue(said: _Said, options: Options, host: PostfixHost) -> None:
+    """A look at the beginning of the queue; a short one is listed whole, and only then Postfix's warnings are known."""
+    left = PORTIONS_LOOKED_AT
     try:
         async with contextlib.aclosing(host.queue()) as portions:
             async for _ in portions:
-                break
+                if (left := left - 1) == 0:
+                    break
     except Unreachable as error:
         said.fault(str(error), _queue_fix(str(error), options))
+        return
+    if left and host.complaint:
+        said.fault(f"its queue can be read, but: {host.complaint}", _queue_fix(host.complaint, options))
     else:
         said.ok("its queue can be read")
 
@@ -95,8 +119,8 @@ def _queue_fix(error: str, options: Options) -> str:
     user = options.ssh.partition("@")[0] if options.ssh else getpass.getuser()
     if "not allowed" in error:
         return f"postconf -e 'authorized_mailq_users = root, {user}' (or static:anyone, which is the default)"
-    if "configuration directory" in error:
-        return f"postconf -e 'alternate_config_directories = {options.config_dir}' in the default instance"
+    if "alternate_config_directories" in error:
+        return f"as root: postconf -e 'alternate_config_directories = {options.config_dir}' (default instance)"
     if "mail system is down" in error.lower():
         return f"start it: postfix -c {options.config_dir} start"
     return f"try `postqueue -c {options.config_dir} -j` as {user}; it needs Postfix 3.1 or later"

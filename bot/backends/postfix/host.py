@@ -51,11 +51,14 @@ class LogPosition:
 
 
 class PostfixHost:
-    """One instance. `ssh`: the program that reaches it, before target and request."""
+    """One instance. `ssh`: the program that reaches it, before target and request. `complaint`: what Postfix warned of
+    while it listed its queue the last time.
+    """
 
     def __init__(self, options: Options, *, ssh: Sequence[str] = SSH) -> None:
         self._options = options
         self._remote: tuple[str, ...] = ()
+        self.complaint = ""
         if options.ssh is not None:
             key = ("-i", options.ssh_key, "-o", "IdentitiesOnly=yes") if options.ssh_key else ()
             self._remote = (*ssh, *key, options.ssh, WRAPPER)
@@ -93,6 +96,7 @@ class PostfixHost:
                             raise CutOff("postqueue wrote a line without an end")
                 yield [rest]
                 self._check(Output(program.status, b"", program.errors), "the queue")
+                self.complaint = _line(program.errors)
         except CommandError as error:
             raise Unreachable(f"the queue can't be read: {error}") from None
 
@@ -170,8 +174,9 @@ def _local_part(path: Path, position: LogPosition) -> LogPart:
         if position.inode == 0:
             start = max(0, size - MOST_LOG)
         log.seek(start)
-        lines, used = _whole_lines(log.read(MOST_LOG))
-    return LogPart(lines, LogPosition(inode, start + used), zone, more=used > 0 and start + used < size)
+        content = log.read(MOST_LOG)
+    lines, used = _whole_lines(content)
+    return LogPart(lines, LogPosition(inode, start + used), zone, more=len(content) >= MOST_LOG)
 
 
 def _rotated(path: Path, position: LogPosition) -> list[bytes]:

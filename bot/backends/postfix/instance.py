@@ -79,11 +79,10 @@ class Instance:
 
 async def read_instance(host: PostfixHost, config_dir: str, backend: str) -> Instance:
     """Read it now. Raises Unreachable."""
-    text, services = await asyncio.gather(host.settings(), host.services())
-    settings = read_settings(text)
+    settings = read_settings(await host.settings())
     if "myhostname" not in settings:
         raise Unreachable(f"postconf tells nothing of {config_dir}: is it a Postfix configuration directory?")
-    listed = await _all_entries(host, settings)
+    services, listed = await asyncio.gather(host.services(), _all_entries(host, settings))
     return interpret(config_dir, backend, settings, read_services(services), listed)
 
 

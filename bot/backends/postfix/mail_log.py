@@ -20,7 +20,8 @@ _LINE = re.compile(
     r"(?P<program>[^\s\[]{1,100})\[\d+\]: (?P<id>[0-9A-Za-z]{5,32}): (?P<rest>.*)"
 )
 _RECIPIENT = re.compile(
-    r"to=<(?P<to>[^>]*)>, (?:orig_to=<[^>]*>, )?relay=[^,]*, (?:conn_use=\d+, )?delay=[\d./]+, (?:delays=[\d./]+, )?"
+    r"to=<(?P<to>[^>]*)>, (?:orig_to=<[^>]*>, )?relay=[^,]*, (?:conn_use=\d+, )?"
+    r"delay=(?P<delay>\d{1,9}(?:\.\d{1,9})?), (?:delays=[\d./]+, )?"
     r"dsn=(?P<dsn>[245]\.\d{1,3}\.\d{1,3}), status=(?P<status>[a-z]+) \((?P<text>.*)\)\s*"
 )
 _WHOLE = re.compile(r"from=<[^>]*>, status=(?P<status>(?:force-)?expired), returned to sender\s*")
@@ -34,13 +35,16 @@ _STATUS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a message left for one recipient (None: for all whose outcome is not told otherwise)."""
+    """How a message left for one recipient (None: for all whose outcome is not told otherwise). `waited`: since it
+    came.
+    """
 
     queue_id: str
     recipient: str | None
     status: MessageStatus
     at: datetime
     reason: str | None = None
+    waited: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,7 @@ def _outcome(line: bytes, terms: LogTerms) -> Outcome | None:
         status=status,
         at=at,
         reason=text if stated else f"{one['dsn']} {text}",
+        waited=timedelta(seconds=float(one["delay"])),
     )
 
 

@@ -14,6 +14,7 @@ from bot.backends.postfix.instance import Instance, read_instance
 from bot.backends.postfix.mail_log import LogTerms, outcomes
 from bot.backends.postfix.options import Options
 from bot.backends.postfix.queue import Listing, QueueTerms
+from bot.backends.postfix.recall import recalled
 from bot.backends.postfix.tracking import Tracker
 from storage.records import ConnectorFacts
 
@@ -93,6 +94,9 @@ class Reader:
             for _ in range(MOST_PARTS):
                 part = await self._host.log_since(self._position, setting)
                 terms = LogTerms(syslog_name=name, zone=part.zone, now=self._now())
+                if self._position == LogPosition():
+                    known = await asyncio.to_thread(lambda *how: list(recalled(*how)), part.lines, terms, found.terms)
+                    self.tracker.recall(known, found.messages)
                 told = await asyncio.to_thread(lambda lines, how: list(outcomes(lines, how)), part.lines, terms)
                 await asyncio.to_thread(self.tracker.learn, told, found.messages)
                 self._position = part.position

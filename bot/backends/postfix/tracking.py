@@ -38,6 +38,15 @@ class Tracker:
             if outcome.queue_id in known:
                 self._outcomes[outcome.queue_id, outcome.recipient] = outcome
 
+    def recall(self, guesses: Iterable[tuple[Outcome, MessageFacts]], listed: Mapping[Ref, MessageFacts]) -> None:
+        """Take in how mail may have left before the first listing."""
+        for outcome, message in guesses:
+            ref = (message.key, message.recipient)
+            if ref not in listed:
+                self._untold[ref] = self._ended[ref] = _ended(message, outcome)
+        for ref in list(self._untold)[:-MOST_KEPT]:
+            del self._untold[ref]
+
     def unexplained(self, listed: Mapping[Ref, MessageFacts]) -> set[Ref]:
         """Who left, and nobody says how: a listing of a moving queue may also have missed them."""
         return {ref for ref, m in self._waiting.items() if ref not in listed and self._outcome(m) is None}

@@ -139,6 +139,10 @@ class RealPostfix:
         full = [argv[0], "-c", self.config_dir, *argv[1:]]
         return subprocess.run(full, env=ENVIRONMENT, check=True, capture_output=True, text=True, timeout=30).stdout
 
+    def shell(self, line: str) -> None:
+        """What an administrator would type."""
+        subprocess.run(["/bin/sh", "-ec", line], env=ENVIRONMENT, check=True, timeout=30)
+
 
 def bounces(mail: Iterable[Message]) -> list[tuple[str, str]]:
     """(address, status) of every failed recipient in these reports (RFC 3464)."""

@@ -1,0 +1,166 @@
+"""Over ssh, with the wrapper as the key's forced command: the same answers, and nothing but the listed requests."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bot.backends.ports import MessageRef, OutcomeUnknown, Refused, Unreachable
+from bot.backends.postfix import Options, PostfixBackend
+from bot.backends.postfix.host import SSH, LogPosition, PostfixHost
+from storage.records import MessageStatus
+from tests.backends.postfix.real_postfix import ENVIRONMENT, RealPostfix, until
+
+
+def host_over_ssh(postfix: RealPostfix, options: Options, wrapper: Path | None = None) -> PostfixHost:
+    """A stand-in for ssh and sshd: the words of the request become SSH_ORIGINAL_COMMAND of the forced command."""
+    ssh = postfix.home / "ssh"
+    ssh.write_text(f'#!/bin/sh\nshift\nSSH_ORIGINAL_COMMAND="$*" exec {wrapper or postfix.wrapper}\n')
+    ssh.chmod(0o755)
+    return PostfixHost(options, ssh=[str(ssh)])
+
+
+def options_over_ssh(postfix: RealPostfix, **settings: str) -> Options:
+    return Options.parse({"CONFIG_DIR": postfix.config_dir, "SSH": "mfi@relay.test", "ACT": "on", **settings})
+
+
+def over_ssh(postfix: RealPostfix, wrapper: Path | None = None, **settings: str) -> PostfixBackend:
+    options = options_over_ssh(postfix, **settings)
+    return PostfixBackend("relay", options, host=host_over_ssh(postfix, options, wrapper))
+
+
+async def test_it_reads_and_acts_as_it_does_here(postfix: RealPostfix) -> None:
+    here, there = postfix.backend(), over_ssh(postfix)
+    await postfix.send("games@senders.test", ["gone@refused.test", "valid@refused.test"])
+    first = await until(here.snapshot, lambda s: len(s.messages or ()) == 2 and all(m.reason for m in s.messages or ()))
+    second = await there.snapshot()
+    assert set(second.messages or ()) == set(first.messages or ())
+    assert (second.connectors, second.domains, second.notes) == (first.connectors, first.domains, ())
+    assert there.capabilities == here.capabilities
+    (gone,) = [m for m in second.messages or () if m.recipient.startswith("gone")]
+    await there.reject([MessageRef(key=gone.key, recipient=gone.recipient)], "not known")
+    (ended,) = await there.messages([MessageRef(key=gone.key, recipient=gone.recipient)])
+    assert (ended.status, ended.reason) == (MessageStatus.REJECTED, "5.1.1 not known")
+    assert {f.level for f in await there.check()} == {"ok", "note"}
+
+
+async def test_a_refused_login_is_told_with_its_fix(postfix: RealPostfix) -> None:
+    denied = postfix.home / "denied"
+    denied.write_text("#!/bin/sh\necho 'mfi@relay.test: Permission denied (publickey).' >&2\nexit 255\n")
+    denied.chmod(0o755)
+    backend = over_ssh(postfix, denied)
+    with pytest.raises(Unreachable, match="Permission denied"):
+        await backend.snapshot()
+    (fault,) = await backend.check()
+    assert fault.level == "fault" and "ssh MFI_RELAY_SSH" in fault.fix
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ("exit 255", OutcomeUnknown),
+        ("echo 'mfi-postfix: no' >&2; exit 64", Refused),
+        ("echo 'sudo: a password is required' >&2; exit 1", Refused),
+        ("echo 'postmap: fatal: disk full' >&2; exit 1", OutcomeUnknown),
+        ("sleep 60", OutcomeUnknown),
+    ],
+)
+async def test_how_far_an_act_came_decides_what_its_failure_means(
+    postfix: RealPostfix, script: str, error: type[Exception]
+) -> None:
+    failing = postfix.home / "failing"
+    failing.write_text(
+        f'#!/bin/sh\ncase "$SSH_ORIGINAL_COMMAND" in *-put) {script} ;; *) exec {postfix.wrapper} ;; esac\n'
+    )
+    failing.chmod(0o755)
+    backend = over_ssh(postfix, failing, TIMEOUT="3")
+    with pytest.raises(error):
+        await backend.set_connector_enabled(postfix.key("good"), enabled=False)
+
+
+def test_ssh_never_asks_and_never_waits_for_ever() -> None:
+    assert "BatchMode=yes" in SSH and "ConnectTimeout=10" in SSH
+
+
+# The wrapper by itself
+
+
+def wrapped(postfix: RealPostfix, *words: str, stdin: str = "", **environment: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [str(postfix.wrapper), *words],
+        env={**ENVIRONMENT, **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+async def test_the_wrapper_refuses_whatever_is_not_listed(postfix: RealPostfix) -> None:
+    etc = postfix.config_dir
+    for words in (
+        ("-c", etc, "shell"),
+        ("-c", etc, "queue", "more"),
+        ("-c", etc, "map", "hash:/etc/shadow"),
+        ("-c", etc, "map", "texthash:/etc/passwd"),
+        ("-c", etc, "map", f"hash:{etc}/../x"),
+        ("-c", etc, "log-since", "1", "x"),
+        ("-c", "/etc", "queue"),
+        ("-c", f"{etc}/", "queue"),
+        (),
+        ("queue",),
+    ):
+        assert wrapped(postfix, *words)[0] == 64, words
+    for command in (f"mfi-postfix -c {etc} queue; id", "id", f"mfi-postfix -c {etc} $(id)", "*"):
+        status, out, _ = wrapped(postfix, SSH_ORIGINAL_COMMAND=command)
+        assert (status, out) == (64, ""), command
+
+
+async def test_the_wrapper_takes_only_queue_ids(postfix: RealPostfix) -> None:
+    for verb in ("retry", "expire"):
+        status, _, _ = wrapped(postfix, "-c", postfix.config_dir, verb, stdin="ALL\n-f\n../x\nABC DEF\n$(id)\n")
+        assert status == 0
+    status, _, errors = wrapped(postfix, "-c", postfix.config_dir, "expire", stdin="ABCDEF12345\n")
+    assert (status, "expired" in errors.split("Force")[0]) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a@b.test\tsmtp:[evil.test]",
+        "a@b.test error:5.1.1 spaces",
+        "b.test\terror:4.7.1 other code",
+        "b.test\tretry:4.3.2 ",
+        "# b.test\tretry:4.3.2 x",
+        " continued\tretry:4.3.2 x",
+    ],
+)
+async def test_the_wrapper_lets_no_other_entry_into_the_override_table(postfix: RealPostfix, line: str) -> None:
+    table = Path(postfix.config_dir) / "mfi_overrides"
+    status, _, errors = wrapped(
+        postfix, "-c", postfix.config_dir, "override-put", stdin=f"ok.test\tretry:4.3.2 x\n{line}\n"
+    )
+    assert (status, "not allowed" in errors, table.read_text()) == (64, True, "")
+    assert sorted(p.name for p in table.parent.glob(".mfi*")) == []
+
+
+async def test_a_rotated_log_is_read_to_its_end_first(postfix: RealPostfix) -> None:
+    log = postfix.home / "log"
+    here, there = Options.parse({"CONFIG_DIR": postfix.config_dir}), options_over_ssh(postfix)
+    for host in (PostfixHost(here), host_over_ssh(postfix, there)):
+        start = (await host.log_since(LogPosition(), str(log))).position
+        log.write_text(log.read_text() + "one\n")
+        log.rename(postfix.home / "log.1")
+        log.write_text("two\nunfinished")
+        first = await host.log_since(start, str(log))
+        second = await host.log_since(first.position, str(log))
+        assert (first.lines, first.more, second.lines, second.more) == ([b"one"], True, [b"two"], False)
+        log.write_text("two\nunfinished business\n")
+        third = await host.log_since(second.position, str(log))
+        assert third.lines == [b"unfinished business"]
+        log.write_text("cut\n")
+        assert (await host.log_since(third.position, str(log))).lines == [b"cut"]
