@@ -33,7 +33,7 @@ class CmdletTrace:
     async def listing(
         self, since: datetime, *, status: str | None = None, key: str | None = None, recipient: str | None = None
     ) -> Listing:
-        """Every row that came in since then and has these properties. `recipient` may be `*@a.domain`."""
+        """Every row that came in since then and has these properties; with `*@a.domain` also other recipients'."""
         until = self._wire.now()
         asked: dict[str, Any] = {
             "StartDate": utc(max(since, until - LONGEST_SPAN + timedelta(minutes=1))),
@@ -42,7 +42,8 @@ class CmdletTrace:
         }
         asked |= {"Status": [_STATUS[status]]} if status else {}
         asked |= {"MessageTraceId": key} if key else {}
-        asked |= {"RecipientAddress": [recipient]} if recipient else {}
+        # Nobody says that the cmdlet takes `*@a.domain`: then it is asked for all of them.
+        asked |= {"RecipientAddress": [recipient]} if recipient and "*" not in recipient else {}
         found = Listing()
         cursors: set[tuple[str, str]] = set()
         while True:

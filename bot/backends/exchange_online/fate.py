@@ -5,19 +5,21 @@ A message that none of the listings holds is absent from the answer: it waits no
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from bot.backends.exchange_online.graph_trace import LONGEST_SPAN
 from bot.backends.exchange_online.queue import MARGIN, Queue, Trace
 from bot.backends.exchange_online.rows import trace_id
-from bot.backends.exchange_online.trace_rows import DELIVERED, FAILED, PENDING, Ref, TraceRow
-from bot.backends.ports import MessageRef
+from bot.backends.exchange_online.trace_rows import DELIVERED, FAILED, PENDING, Listing, Ref, TraceRow
+from bot.backends.ports import MessageRef, Unreachable
 from bot.core.clock import Clock
 from storage.records import MessageFacts, MessageStatus
 
 BY_ID = 10
 """So many messages are asked for one by one; each takes a request."""
+FEW_DOMAINS = 2
 DETAILS = 5
 
 
@@ -46,30 +48,38 @@ async def follow(refs: Iterable[MessageRef], trace: Trace, queue: Queue, now: Cl
 
 async def _by_id(wanted: Iterable[Ref], trace: Trace, now: Clock) -> dict[Ref, TraceRow]:
     mine = set(wanted)
-    found: dict[Ref, TraceRow] = {}
-    for key in sorted({key for key, _ in mine}):
-        rows = (await trace.listing(now() - LONGEST_SPAN, key=key)).rows
-        found |= {ref: row for ref, row in rows.items() if ref in mine}
-    return found
+    keys = sorted({key for key, _ in mine})
+    listings = await asyncio.gather(*(trace.listing(now() - LONGEST_SPAN, key=key) for key in keys))
+    return {ref: row for listing in listings for ref, row in _whole(listing).items() if ref in mine}
+
+
+def _whole(listing: Listing) -> dict[Ref, TraceRow]:
+    """Its rows; one that can't be read could be the very message that is looked for."""
+    if not listing.whole:
+        raise Unreachable("the message trace gave rows that can't be read; it is read again later")
+    return listing.rows
 
 
 async def _by_listing(wanted: Iterable[Ref], trace: Trace, queue: Queue, now: Clock) -> dict[Ref, TraceRow]:
-    """Pending, then failed, then delivered ones of the recipients' domains, then single ones."""
+    """Pending, then failed, then delivered ones, of the recipients' domains where these are few; then single ones."""
     left = set(wanted)
+    domains = [f"*@{domain}" for domain in sorted({recipient.rpartition("@")[2] for _, recipient in left})]
+    narrow: list[str | None] = [*domains] if len(domains) <= FEW_DOMAINS else [None]
     since = _since(left, queue, now())
     found: dict[Ref, TraceRow] = {}
 
     async def look(status: str, recipient: str | None = None) -> None:
-        rows = (await trace.listing(since, status=status, recipient=recipient)).rows
+        rows = _whole(await trace.listing(since, status=status, recipient=recipient))
         found.update({ref: rows[ref] for ref in left & rows.keys()})
         left.difference_update(found)
 
     for status in (PENDING, FAILED):
-        if left:
-            await look(status)
-    for domain in sorted({recipient.rpartition("@")[2] for _, recipient in left}):
+        for recipients in narrow:
+            if left:
+                await look(status, recipients)
+    for recipients in domains:
         if len({key for key, _ in left}) > BY_ID:
-            await look(DELIVERED, f"*@{domain}")
+            await look(DELIVERED, recipients)
     if left and len({key for key, _ in left}) <= BY_ID:
         found |= await _by_id(left, trace, now)
     return found

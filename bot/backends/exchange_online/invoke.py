@@ -24,7 +24,7 @@ from bot.backends.ports import BackendError, OutcomeUnknown, Refused, Unreachabl
 ANCHOR = "APP:SystemMailbox{{bb558c35-97f1-4cb9-8ff7-d53741dc928c}}@{}"
 """The mailbox that routes app-only requests; the same in every tenant."""
 MAX_PAGES = 200
-PAUSE = 0.2
+PAUSE = 0.1
 """Seconds between two requests."""
 _PREFIX = re.compile(r"(?:Ex[0-9A-F]{6})?\|([A-Za-z0-9_.+]{1,200})\|", re.S)
 

@@ -6,6 +6,8 @@ address of a chunk whose question failed or whose answer may lack something.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 
 from bot.backends.exchange_online.invoke import CmdletError, Invoker
@@ -14,6 +16,8 @@ from bot.backends.ports import RecipientAnswer, Unreachable
 from storage.records import DomainFacts
 
 CHUNK = 20
+DEADLINE = 25.0
+"""Seconds; then what is known so far has to do."""
 GIVE_UP_AFTER = 3
 """So many chunks in a row without an answer: nobody waits for the others."""
 ENOUGH = 1000
@@ -21,27 +25,34 @@ ENOUGH = 1000
 
 
 async def look_up(invoker: Invoker, addresses: Iterable[str], domains: Sequence[DomainFacts]) -> RecipientAnswer:
-    """Ask for these addresses. Raises Refused where the reader may not ask."""
+    """Ask for these addresses, for DEADLINE at most. Raises Refused where the reader may not ask."""
     wanted = sorted({address.strip().lower() for address in addresses})
     ours = [address for address in wanted if _is_plain(address) and accepted(address, domains)]
     valid: set[str] = set()
     invalid: set[str] = set()
     silent = 0
-    for start in range(0, len(ours), CHUNK):
-        if silent >= GIVE_UP_AFTER:
-            break
-        chunk = ours[start : start + CHUNK]
-        try:
-            found = await invoker.read("Get-Recipient", {"Filter": _filter(chunk), "ResultSize": ENOUGH})
-            held = _held(found.rows)
-        except (CmdletError, Unreachable, ValueError):
-            silent += 1
-            continue
-        silent = 0
-        valid |= held.intersection(chunk)
-        if not found.warnings and len(found.rows) < ENOUGH:
-            invalid |= set(chunk) - held
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DEADLINE):
+            for start in range(0, len(ours), CHUNK):
+                chunk = ours[start : start + CHUNK]
+                answer = await _asked(invoker, chunk)
+                silent = silent + 1 if answer is None else 0
+                if silent >= GIVE_UP_AFTER:
+                    break
+                if answer is not None:
+                    held, whole = answer
+                    valid |= held.intersection(chunk)
+                    invalid |= set(chunk) - held if whole else set()
     return RecipientAnswer(valid=frozenset(valid), invalid=frozenset(invalid - valid))
+
+
+async def _asked(invoker: Invoker, chunk: Sequence[str]) -> tuple[set[str], bool] | None:
+    """(the addresses that the directory holds, is that answer whole?); None: no answer."""
+    try:
+        found = await invoker.read("Get-Recipient", {"Filter": _filter(chunk), "ResultSize": ENOUGH})
+        return _held(found.rows), not found.warnings and len(found.rows) < ENOUGH
+    except (CmdletError, Unreachable, ValueError):
+        return None
 
 
 def accepted(address: str, domains: Sequence[DomainFacts]) -> bool:

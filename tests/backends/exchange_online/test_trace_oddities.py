@@ -197,3 +197,11 @@ async def test_the_cmdlets_share_the_budget() -> None:
         budget.spend(START)
     with pytest.raises(Throttled):
         await over(Cmdlets(Found(rows=[])), budget).listing(SINCE)
+
+
+async def test_a_domain_filter_is_not_sent_to_the_cmdlet() -> None:
+    cmdlets = Cmdlets(Found(rows=[cmdlet_row(1)]))
+    await over(cmdlets).listing(SINCE, recipient="*@onprem.test")
+    await over(cmdlets).listing(SINCE, recipient="bob@onprem.test", key="k")
+    assert "RecipientAddress" not in cmdlets.asked[0]
+    assert cmdlets.asked[1]["RecipientAddress"] == ["bob@onprem.test"]
