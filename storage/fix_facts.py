@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlite_utils import Database
 
@@ -17,6 +17,18 @@ def delivered_to(db: Database, connector_id: int, addresses: Iterable[str]) -> f
         [connector_id, json.dumps(sorted(addresses))],
     )
     return frozenset(address for (address,) in rows)
+
+
+def reached_lately(db: Database, connector_id: int, domains: Collection[str], limit: int) -> frozenset[str]:
+    """Addresses (lower case) of these domains that got mail through this connector: the last ones, `limit` at most."""
+    rows = db.execute(
+        """SELECT lower(recipient) FROM queued_messages
+            WHERE connector_id = ? AND status <> 'queued' AND status = 'delivered'
+            ORDER BY ended_at DESC LIMIT ?""",
+        [connector_id, limit * 20],
+    )
+    found = dict.fromkeys(address for (address,) in rows if address.rpartition("@")[2] in domains)
+    return frozenset(list(found)[:limit])
 
 
 def waiting_elsewhere(db: Database, backend: str, connector_id: int, keys: Iterable[str]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.core.capabilities import Capability
-from bot.core.fix_mail import Mail, recipients_of
+from bot.core.fix_mail import Mail, domain_of, plural, recipients_of
 from bot.core.fix_plan import RefusedStep, connector_facts
 from bot.core.fix_situation import NEEDS, Situation
 from bot.core.forecast import plain_span
@@ -161,9 +161,12 @@ def _all_looked_at(case: Case) -> tuple[str, str] | None:
 
 
 def _nobody_lives_only_there(case: Case) -> tuple[str, str] | None:
-    if not case.mail.elsewhere:
+    """Also of addresses for which nothing waits just now: their next mail would be rejected."""
+    before = {address for address in case.situation.delivered_before if domain_of(address) in case.domains}
+    lost = before - case.situation.valid
+    if not lost:
         return None
-    who = recipients_of(case.mail.elsewhere)
+    who = plural(len(lost), "recipient")
     why = f"{who} unknown to the directory got mail through this connector before: they exist on-premises only."
     return why, "Add them to the directory as mail users or contacts, then open Fix now again."
 

@@ -39,8 +39,9 @@ class Situation:
 
     `unseen`: so many messages wait besides `waiting`, which nobody looked at one by one. `mixed`: keys of messages of
     which another recipient waits at another connector. `delivered_before`: addresses that got mail through this
-    connector, whatever the directory says. `directory_at`: of when the directory's answer is (None: of now).
-    `mail_exchangers`: of each accepted domain, as far as DNS told. `begun_lately`: fixes within the last hour.
+    connector, whatever the directory says; it was asked for them, too. `directory_at`: of when the directory's answer
+    is (None: of now). `mail_exchangers`: of each accepted domain, as far as DNS told. `begun_lately`: fixes within the
+    last hour.
     """
 
     incident: Incident

@@ -32,6 +32,8 @@ from storage.records import (
 
 HOUR = timedelta(hours=1)
 MOST_DOMAINS = 20
+MOST_PAST = 100
+"""For so many recipients of earlier mail the directory is asked before their domain is changed, the latest first."""
 MOST_MESSAGES = 5000
 """So many waiting messages are looked at one by one, the oldest first; the rest is counted, and said to be unseen."""
 
@@ -119,9 +121,22 @@ async def situation(
     if backend is None:
         return base
     base = replace(base, capabilities=backend.capabilities, family=backend.family)
+    base = replace(base, delivered_before=await _reached_before(base, store))
     base = await _as_the_system_has_it(base, facts, backend)
-    before = await store.read(lambda db: fix_facts.delivered_to(db, facts.connector.id, base.invalid))
-    return replace(base, delivered_before=before, mail_exchangers=await _mail_exchangers(base, mail_exchangers))
+    return replace(base, mail_exchangers=await _mail_exchangers(base, mail_exchangers))
+
+
+async def _reached_before(base: Situation, store: Store) -> frozenset[str]:
+    """Those among the waiting, and lately any in a domain that may be changed."""
+    number, waiting = base.connector.id, {m.recipient.lower() for m in base.waiting}
+    relays = {d.name for d in base.domains if d.type is DomainType.INTERNAL_RELAY}
+    may_change = Capability.SET_DOMAIN_TYPE in base.capabilities
+    return await store.read(
+        lambda db: (
+            fix_facts.delivered_to(db, number, waiting)
+            | (fix_facts.reached_lately(db, number, relays, MOST_PAST) if may_change else frozenset())
+        )
+    )
 
 
 async def _as_the_system_has_it(base: Situation, facts: Known, backend: Backend) -> Situation:
@@ -133,8 +148,9 @@ async def _as_the_system_has_it(base: Situation, facts: Known, backend: Backend)
     if Capability.READ_QUEUE in can:
         refs = [MessageRef(key=m.key, recipient=m.recipient) for m in facts.waiting]
         base = replace(base, waiting=tuple(await ask(backend.messages(refs))) if refs else ())
-    if Capability.READ_RECIPIENTS in can and base.waiting:
-        answer = await ask(backend.recipients({m.recipient.lower() for m in base.waiting}))
+    addresses = {m.recipient.lower() for m in base.waiting} | base.delivered_before
+    if Capability.READ_RECIPIENTS in can and addresses:
+        answer = await ask(backend.recipients(addresses))
         base = replace(base, valid=answer.valid, invalid=answer.invalid, directory_at=answer.true_at)
     return base
 
