@@ -33,17 +33,21 @@ _EVENTS = """SELECT * FROM (SELECT * FROM incident_events WHERE incident_id = ? 
 _EVIDENCE = """SELECT json_extract(data, '$.evidence') AS evidence FROM incident_events
     WHERE incident_id = ? AND json_type(data, '$.evidence') = 'object' ORDER BY revision DESC LIMIT 1"""
 _EVENT = "SELECT * FROM incident_events WHERE id = ?"
-_STUCK = """SELECT DISTINCT connector_id FROM queued_messages AS m
-    JOIN connectors AS c ON c.id = m.connector_id AND c.enabled = 1 AND c.missing_since IS NULL
-    WHERE status = 'queued' AND received_at <= ? AND (code IS NOT NULL OR reason IS NOT NULL)
-        AND NOT EXISTS (SELECT 1 FROM incidents AS i WHERE i.connector_id = m.connector_id AND i.state <> 'resolved'
-            AND i.code = ifnull(m.code, ?))
-    ORDER BY connector_id"""
+_STUCK = """SELECT DISTINCT g.connector_id FROM queue_groups AS g
+    JOIN connectors AS c ON c.id = g.connector_id AND c.enabled = 1 AND c.missing_since IS NULL
+    WHERE NOT EXISTS (SELECT 1 FROM incidents AS i WHERE i.connector_id = g.connector_id AND i.state <> 'resolved'
+            AND i.code = ifnull(nullif(g.code, ''), ?2))
+        AND EXISTS (SELECT 1 FROM queued_messages AS m WHERE m.status = 'queued' AND m.connector_id = g.connector_id
+            AND m.code IS nullif(g.code, '') AND m.received_at <= ?1 AND (g.code <> '' OR m.reason IS NOT NULL))
+    ORDER BY g.connector_id"""
 _RETIRED = """SELECT DISTINCT i.connector_id FROM incidents AS i JOIN connectors AS c ON c.id = i.connector_id
     WHERE i.state NOT IN ('resolved', 'fixing', 'verifying') AND (c.enabled = 0 OR c.missing_since IS NOT NULL)"""
-_WAITING = """SELECT i.connector_id, i.severity, i.escalated, count(*) AS waiting, min(m.received_at) AS oldest,
-        min(m.expires_at) AS first_expiry
-    FROM incidents AS i JOIN queued_messages AS m ON m.connector_id = i.connector_id AND m.status = 'queued'
+_WAITING = """SELECT i.connector_id, i.severity, i.escalated, sum(g.waiting) AS waiting, min((
+        SELECT received_at FROM queued_messages AS m WHERE m.status = 'queued' AND m.connector_id = g.connector_id
+            AND m.code IS nullif(g.code, '') ORDER BY received_at LIMIT 1)) AS oldest, min((
+        SELECT expires_at FROM queued_messages AS m WHERE m.status = 'queued' AND m.connector_id = g.connector_id
+            AND m.code IS nullif(g.code, '') ORDER BY expires_at LIMIT 1)) AS first_expiry
+    FROM incidents AS i JOIN queue_groups AS g ON g.connector_id = i.connector_id
     WHERE i.state <> 'resolved' AND i.code NOT LIKE 'warning:%' GROUP BY i.id ORDER BY i.id"""
 _PRUNE = """SELECT id FROM incidents AS i WHERE state = 'resolved' AND resolved_at < ?
     AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.incident_id = i.id AND o.state IN ('pending', 'sending'))

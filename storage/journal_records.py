@@ -22,7 +22,10 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncRun:
-    """One read of a mail system's queue: when, what it did, how it failed (None: it didn't, or is under way)."""
+    """One read of a mail system's queue: when, what it did, how it failed (None: it didn't, or is under way).
+
+    `true_at`: when what was read was so, where that isn't when it was read. `notes`: what was odd about it.
+    """
 
     id: int
     backend: str
@@ -30,3 +33,5 @@ class SyncRun:
     finished_at: datetime | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
+    true_at: datetime | None = None
+    notes: tuple[str, ...] = ()

@@ -128,6 +128,20 @@ def sample(db: Database, connector_id: int, now: datetime) -> None:
     )
 
 
+def sample_all(db: Database, now: datetime) -> None:
+    """Note how much waits at this moment, at each connector where something does; read off the counters."""
+    db.execute(
+        """INSERT INTO queue_samples (connector_id, at, waiting, oldest_received_at)
+            SELECT connector_id, ?, sum(waiting), min((
+                SELECT received_at FROM queued_messages AS m WHERE status = 'queued'
+                    AND m.connector_id = g.connector_id AND m.code IS nullif(g.code, '') ORDER BY received_at LIMIT 1))
+            FROM queue_groups AS g WHERE connector_id <> 0 GROUP BY connector_id
+            ON CONFLICT (connector_id, at) DO UPDATE
+                SET waiting = excluded.waiting, oldest_received_at = excluded.oldest_received_at""",
+        [to_ms(now)],
+    )
+
+
 def samples(db: Database, connector_id: int, since: datetime) -> list[tuple[datetime, int]]:
     """How much waited, and when, oldest first."""
     rows = db.execute(
@@ -146,7 +160,7 @@ def expire(db: Database, before: datetime, *, read_since: datetime) -> int:
     ended = db.execute(
         """UPDATE queued_messages SET status = 'gone', ended_at = expires_at, digest = NULL
             WHERE status = 'queued' AND expires_at < ?
-            AND backend NOT IN (SELECT backend FROM syncs WHERE error IS NULL AND finished_at >= ?)""",
+            AND backend NOT IN (SELECT backend FROM syncs WHERE error IS NULL AND ifnull(true_at, finished_at) >= ?)""",
         [to_ms(before), to_ms(read_since)],
     )
     return ended.rowcount

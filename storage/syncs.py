@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlite_utils import Database
 
 from storage.journal_records import SyncRun
-from storage.moments import from_ms, optional_moment, to_ms
+from storage.moments import from_ms, optional_moment, optional_ms, to_ms
 
-__all__ = ["SyncRun", "begin", "finish", "last_success", "latest", "prune"]
+__all__ = ["SyncRun", "begin", "finish", "last_success", "latest", "misses", "prune"]
 
 
 def begin(db: Database, backend: str, now: datetime) -> int:
@@ -22,11 +22,21 @@ def begin(db: Database, backend: str, now: datetime) -> int:
     return cursor.lastrowid
 
 
-def finish(db: Database, sync_id: int, now: datetime, counts: Mapping[str, int], error: str | None = None) -> None:
-    """Note how it ended."""
+def finish(
+    db: Database,
+    sync_id: int,
+    now: datetime,
+    counts: Mapping[str, int],
+    error: str | None = None,
+    *,
+    true_at: datetime | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Note how it ended. `true_at`: when what was read was so, if that isn't now."""
+    said = json.dumps(list(notes), ensure_ascii=False) if notes else None
     db.execute(
-        "UPDATE syncs SET finished_at = ?, counts = ?, error = ? WHERE id = ?",
-        [to_ms(now), json.dumps(dict(counts)), error, sync_id],
+        "UPDATE syncs SET finished_at = ?, counts = ?, error = ?, true_at = ?, notes = ? WHERE id = ?",
+        [to_ms(now), json.dumps(dict(counts)), error, optional_ms(true_at), said, sync_id],
     )
 
 
@@ -37,11 +47,26 @@ def latest(db: Database) -> dict[str, SyncRun]:
 
 
 def last_success(db: Database, backend: str) -> datetime | None:
-    """When the last read that succeeded was finished; None if none ever did."""
-    moment: int | None = db.execute(
-        "SELECT max(finished_at) FROM syncs WHERE backend = ? AND error IS NULL", [backend]
-    ).fetchone()[0]
-    return optional_moment(moment)
+    """When that was so which the last good read told: at its end, unless it said otherwise. None: none ever was good.
+
+    This, not the moment of the read, says how old the figures are.
+    """
+    row = db.execute(
+        """SELECT ifnull(true_at, finished_at) FROM syncs WHERE backend = ? AND error IS NULL
+            AND finished_at IS NOT NULL ORDER BY id DESC LIMIT 1""",
+        [backend],
+    ).fetchone()
+    return optional_moment(row[0]) if row else None
+
+
+def misses(db: Database, backend: str) -> tuple[int, datetime | None]:
+    """How many reads in a row have failed until now, and when the first of them began."""
+    count, since = db.execute(
+        """SELECT count(*), min(started_at) FROM syncs WHERE backend = ?1 AND error IS NOT NULL AND id > (
+            SELECT ifnull(max(id), 0) FROM syncs WHERE backend = ?1 AND error IS NULL AND finished_at IS NOT NULL)""",
+        [backend],
+    ).fetchone()
+    return int(count), optional_moment(since)
 
 
 def prune(db: Database, before: datetime) -> int:
@@ -63,4 +88,6 @@ def _run(row: Mapping[str, Any]) -> SyncRun:
         finished_at=optional_moment(row["finished_at"]),
         counts=json.loads(row["counts"] or "{}"),
         error=row["error"],
+        true_at=optional_moment(row["true_at"]),
+        notes=tuple(json.loads(row["notes"] or "[]")),
     )

@@ -17,7 +17,7 @@ from bot.core.clock import Clock
 from bot.core.policy import Policy
 from bot.services.steadiness import Steadiness
 from bot.services.triage import due_for_triage, triage_many
-from storage import actions, inbox, incidents, messages, outbox, probes, syncs
+from storage import actions, inbox, incidents, messages, outbox, probes, queue, syncs
 from storage.connection import Store
 from storage.incidents import Waiting
 from storage.records import CodeCount, Severity
@@ -27,6 +27,7 @@ REVIVE_EVERY = timedelta(minutes=15)
 PRUNE_EVERY = timedelta(hours=1)
 KEEP_PROBES = timedelta(days=30)
 KEEP_SAMPLES = timedelta(days=30)
+KEEP_FLOW = timedelta(days=3)
 KEEP_SYNCS = timedelta(days=7)
 KEEP_SENT = timedelta(days=30)
 KEEP_INBOX = timedelta(hours=24)
@@ -128,15 +129,14 @@ def may_be_told_louder(waiting: Waiting, policy: Policy, now: datetime) -> bool:
 
 def sample_queues(db: Database, now: datetime) -> None:
     """Note how much waits at each connector where something does."""
-    for connector_id in messages.summaries(db):
-        if connector_id is not None:
-            messages.sample(db, connector_id, now)
+    messages.sample_all(db, now)
 
 
 def prune(db: Database, now: datetime) -> None:
     """Forget what nobody looks at any more. Whatever is open, waits or is owed stays."""
     probes.prune(db, now - KEEP_PROBES)
     messages.prune(db, now - KEEP_SAMPLES)
+    queue.prune_flow(db, now - KEEP_FLOW)
     syncs.prune(db, now - KEEP_SYNCS)
     outbox.prune(db, now - KEEP_SENT)
     actions.forget_offers(db, now - KEEP_OFFERS)

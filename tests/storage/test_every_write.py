@@ -101,6 +101,7 @@ WRITES = [
     Write("messages.sync ends", lambda db: messages.sync(db, "lab", [], NOW, complete=True)),
     Write("messages.assign", lambda db: messages.assign(db, [(1, None)])),
     Write("messages.adopt", lambda db: messages.adopt(db, [(3, 1)])),
+    Write("messages.sample_all", lambda db: messages.sample_all(db, NOW)),
     Write("messages.sample", lambda db: messages.sample(db, 1, NOW)),
     Write(
         "messages.expire",
@@ -175,6 +176,7 @@ def test_no_write_is_forgotten_here() -> None:
         *("domains.get", "recipients.known", "recipients.complete", "messages.summary", "messages.summaries"),
         *("messages.waiting", "messages.get_refs", "messages.passed_since", "connectors.undisturbed"),
         "connectors.new_ones_next",
+        "syncs.misses",
         *("messages.samples", "probes.recent", "probes.last_good", "probes.latest", "syncs.latest"),
         *(
             "syncs.last_success",
