@@ -23,14 +23,14 @@ from bot.backends.exchange_online.invoke import CmdletError, Invoker, NotAllowed
 from bot.backends.exchange_online.options import Options, Registration
 from bot.backends.exchange_online.queue import Trace
 from bot.backends.exchange_online.signin import SignIn, SignInFailed
-from bot.backends.ports import BackendError
-from bot.core.clock import Clock
+from bot.backends.ports import BackendError, Refused
 from bot.core.finding import Finding
 
 DEADLINE = 9.0
 """Seconds for everything: the doctor waits for 10."""
 SOON = timedelta(days=30)
 SKEW = timedelta(minutes=2)
+_NETWORK = "check the network, the proxy (HTTPS_PROXY) and the firewall, then run it again"
 Check = Callable[[], Awaitable[list[Finding]]]
 _CONSENT = (
     "Entra admin center → App registrations → {id} → API permissions → Add a permission → {where}; "
@@ -54,62 +54,80 @@ class Parts:
 
 async def examine(parts: Parts) -> Sequence[Finding]:
     """All findings, in reading order."""
-    name, now = parts.name, parts.wire.now
-    checks: list[tuple[str, Check]] = [
-        ("the reader's sign-in", lambda: _sign_in(name, parts.reader, parts.options, now)),
-        ("the message trace", lambda: _trace(name, parts.options, parts.trace)),
-        ("the reader's roles", lambda: _reads(name, parts.options.reader, parts.invoker)),
+    name, until = parts.name, asyncio.get_running_loop().time() + DEADLINE
+    reader = _Look(name, parts.reader, parts, until)
+    looks = [
+        reader.at(
+            ("the message trace", lambda: _trace(name, parts.options, parts.trace)),
+            ("the reader's roles", lambda: _reads(name, parts.options.reader, parts.invoker)),
+        )
     ]
     if parts.fixer is not None and parts.acting is not None:
         fixer, acting = parts.fixer, parts.acting
-        checks += [
-            ("the fixer's sign-in", lambda: _sign_in(name, fixer, parts.options, now)),
-            ("the fixer's roles", lambda: _changes(name, fixer.registration, acting)),
-        ]
-    answers = await asyncio.gather(*(_bounded(name, what, check) for what, check in checks))
-    findings = [finding for answer in answers for finding in answer]
+        look = _Look(name, fixer, parts, until)
+        looks.append(look.at(("the fixer's roles", lambda: _changes(name, fixer.registration, acting))))
+    findings = [finding for answer in await asyncio.gather(*looks) for finding in answer]
     if parts.fixer is None:
         fix = f"to let it act: MFI_{name.upper()}_FIXER_CLIENT_ID and its certificate (README, Exchange Online)"
         findings.append(_note(name, "no fixer is set up, so that Fix now lists the steps to do by hand", fix))
-    # Several checks meet the same trouble (a sign-in that fails fails all): each is told once.
-    return [*dict.fromkeys(findings), *_clock(name, parts.wire)]
+    return [*findings, *_clock(name, parts.wire)]
 
 
-async def _bounded(name: str, what: str, check: Check) -> list[Finding]:
-    try:
-        async with asyncio.timeout(DEADLINE):
-            return await check()
-    except TimeoutError:
-        fix = "check this machine's network, the proxy (HTTPS_PROXY) and the firewall, then run it again"
-        return [_fault(name, f"{what}: no answer within {DEADLINE:.0f} s", fix)]
-    except SignInFailed as error:
-        return [_fault(name, f"the {_role_of(error)} can't sign in: {error.says}", error.fix)]
-    except Throttled as error:
-        return [_note(name, f"{what}: {error}", "run it again in 5 minutes")]
-    except BackendError as error:
-        fix = "check the network, the proxy (HTTPS_PROXY) and the firewall, then run it again"
-        return [_fault(name, f"{what}: {error}", fix)]
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is looked at of one registration, until a moment of the event loop's clock."""
 
+    name: str
+    signin: SignIn
+    parts: Parts
+    until: float
 
-def _role_of(error: SignInFailed) -> str:
-    return "fixer" if str(error).startswith("the fixer") else "reader"
+    async def at(self, *others: tuple[str, Check]) -> list[Finding]:
+        """Its sign-in; the others only if that works, because they would fail for the same reason."""
+        role = self.signin.registration.role
+        locked_out = await self._bounded(f"the {role}'s sign-in", self._enter)
+        if locked_out:
+            return locked_out
+        told = await asyncio.gather(self._proof(), *(self._bounded(what, check) for what, check in others))
+        return [finding for one in told for finding in one]
 
+    async def _bounded(self, what: str, check: Check) -> list[Finding]:
+        name = self.name
+        try:
+            async with asyncio.timeout_at(self.until):
+                return await check()
+        except TimeoutError:
+            return [_fault(name, f"{what}: no answer within {DEADLINE:.0f} s", _NETWORK)]
+        except SignInFailed as error:
+            return [_fault(name, f"the {self.signin.registration.role} can't sign in: {error.says}", error.fix)]
+        except Throttled as error:
+            return [_note(name, f"{what}: {error}", "run it again in 5 minutes")]
+        except Refused as error:
+            return [_fault(name, f"{what}: {error}", "compare the setup with README, Exchange Online")]
+        except BackendError as error:
+            return [_fault(name, f"{what}: {error}", _NETWORK)]
 
-async def _sign_in(name: str, signin: SignIn, options: Options, now: Clock) -> list[Finding]:
-    registration = signin.registration
-    await signin.token(options.endpoints.exo_scope, patient=False)
-    if registration.certificate is None:
-        fix = f"better: a certificate ({registration.prefix}CERTIFICATE_FILE); Entra shows until when a secret is good"
-        return [_note(name, f"the {registration.role} signs in with a secret, whose end can't be read from here", fix)]
-    try:
-        ends = await asyncio.to_thread(certificate_ends, registration)
-    except UnusableCertificate:
-        ends = None
-    if ends is None or ends - now() > SOON:
-        until = f", good until {ends:%Y-%m-%d}" if ends else ""
-        return [_ok(name, f"the {registration.role} signs in with its certificate{until}")]
-    fix = f"make a new one, upload it to {registration.client_id}, and name it in {registration.prefix}CERTIFICATE_FILE"
-    return [_fault(name, f"the {registration.role}'s certificate ends on {ends:%Y-%m-%d}", fix)]
+    async def _enter(self) -> list[Finding]:
+        await self.signin.token(self.parts.options.endpoints.exo_scope, patient=False)
+        return []
+
+    async def _proof(self) -> list[Finding]:
+        """How long its secret or certificate will serve."""
+        name, registration = self.name, self.signin.registration
+        if registration.certificate is None:
+            fix = f"better: a certificate ({registration.prefix}CERTIFICATE_FILE); Entra shows when a secret ends"
+            return [
+                _note(name, f"the {registration.role} signs in with a secret; its end can't be read from here", fix)
+            ]
+        try:
+            ends = await asyncio.to_thread(certificate_ends, registration)
+        except UnusableCertificate:
+            ends = None
+        if ends is None or ends - self.parts.wire.now() > SOON:
+            until = f", good until {ends:%Y-%m-%d}" if ends else ""
+            return [_ok(name, f"the {registration.role} signs in with its certificate{until}")]
+        fix = f"make a new one, upload it to {registration.client_id}, name it in {registration.prefix}CERTIFICATE_FILE"
+        return [_fault(name, f"the {registration.role}'s certificate ends on {ends:%Y-%m-%d}", fix)]
 
 
 async def _trace(name: str, options: Options, trace: Trace) -> list[Finding]:

@@ -125,9 +125,7 @@ class SignIn:
         number = next((n for n in numbers if n in known), numbers[0] if numbers else "")
         ahead = round(self._wire.skew.total_seconds())
         clock = f"{abs(ahead)} s {'behind' if ahead > 0 else 'ahead of'} Microsoft's" if ahead else "not Microsoft's"
-        says, fix = known.get(
-            number, ("Microsoft refuses it", "look up the number at https://login.microsoftonline.com/error")
-        )
+        says, fix = known.get(number, _UNKNOWN if number else _SILENT)
         fix = fix.format(
             id=self.registration.client_id, tenant=self._name("TENANT").removeprefix("FIXER_"),
             client=self._name("CLIENT_ID"), secret=self._name("CLIENT_SECRET"),
@@ -136,6 +134,8 @@ class SignIn:
         return self._failed(number, f"{says} (AADSTS{number})" if number else says, fix)
 
 
+_UNKNOWN = ("Microsoft refuses it", "look up the number at https://login.microsoftonline.com/error")
+_SILENT = ("the sign-in service gave no reason", "check {tenant}, and what stands between it and this machine")
 _KNOWN = {
     EXPIRED_CREDENTIAL: (
         "its client secret has expired",

@@ -7,6 +7,7 @@ is counted, so that nobody takes the list for a whole one.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -127,9 +128,9 @@ def _row(row: Json, columns: _Columns) -> TraceRow | None:
         return TraceRow(
             key=trace_id(row.get(columns.key)),
             recipient=to.lower(),
-            sender=(text(row, columns.sender, 500) or "<>").lower(),
+            sender=sys.intern((text(row, columns.sender, 500) or "<>").lower()),
             received_at=moment(row.get(columns.received), columns.received),
-            status=state.lower(),
+            status=sys.intern(state.lower()),
             size=number(row, columns.size),
         )
     except ValueError:

@@ -9,6 +9,7 @@ import pytest
 from bot.backends.exchange_online import ExchangeOnlineBackend
 from bot.core.finding import Finding
 from bot.sandbox.exchange_online import Kind, Permission, Role, SandboxTenant, TenantFault, write_certificate
+from tests.backends.exchange_online.bench import Waits
 from tests.backends.exchange_online.conftest import Make
 
 
@@ -94,3 +95,12 @@ async def test_nobody_there_is_one_clear_line_per_thing(make: Make) -> None:
     nowhere = "https://127.0.0.1:9/v1.0"
     found = await faults_of(make(GRAPH_URL=nowhere))
     assert any("can't be reached" in finding.says for finding in found)
+
+
+async def test_a_certificate_that_is_not_known_is_told_at_once_instead_of_waited_for(
+    make: Make, tenant: SandboxTenant, waits: Waits
+) -> None:
+    tenant.faults.set(TenantFault.CERTIFICATE_UNKNOWN, on=Kind.SIGN_IN)
+    found = await faults_of(make(certificate=True))
+    assert ["AADSTS" in finding.says or "not known there" in finding.says for finding in found] == [True, True]
+    assert waits.long_ones == []
