@@ -2,7 +2,8 @@
 
 Promises: nothing is done on stale facts: configuration and queue are read right before. Only the named recipients of a
 message are rejected, through our override table; without that table a message is returned as a whole, and only when
-every recipient that waits is named. Rejecting entries are taken out again whatever happens. One act at a time.
+every recipient that waits is named. Rejecting entries are taken out again whatever happens; while they stand, other mail
+to the same invalid addresses is returned, too. One act at a time.
 """
 
 from __future__ import annotations
@@ -32,16 +33,26 @@ Ref = tuple[str, str]
 
 
 class Acts:
-    """Acts on one instance. `patience`: seconds that a rejection may take until everybody has left."""
+    """Acts on one instance. `patience`: seconds that a rejection may take until everybody has left; `pause`: before the
+    first look.
+    """
 
     def __init__(
-        self, host: PostfixHost, reader: Reader, directory: Directory | None, config_dir: str, *, patience: float = 40.0
+        self,
+        host: PostfixHost,
+        reader: Reader,
+        directory: Directory | None,
+        config_dir: str,
+        *,
+        patience: float = 40.0,
+        pause: float = 0.2,
     ) -> None:
         self._host = host
         self._reader = reader
         self._directory = directory
         self._config_dir = config_dir
         self._patience = patience
+        self._pause = pause
         self._turn = asyncio.Lock()
 
     async def reject(self, refs: Sequence[MessageRef], reason: str) -> None:
@@ -101,7 +112,7 @@ class Acts:
 
     async def _try_until_gone(self, instance: Instance, wanted: set[Ref]) -> None:
         """Have these messages tried until none of them waits for these recipients."""
-        until, pause, left = time.monotonic() + self._patience, 0.2, set(wanted)
+        until, pause, left = time.monotonic() + self._patience, self._pause, set(wanted)
         try:
             while left:
                 if time.monotonic() > until:

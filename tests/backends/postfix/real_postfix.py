@@ -139,6 +139,10 @@ class RealPostfix:
         full = [argv[0], "-c", self.config_dir, *argv[1:]]
         return subprocess.run(full, env=ENVIRONMENT, check=True, capture_output=True, text=True, timeout=30).stdout
 
+    def write(self, file: str, text: str) -> None:
+        """Write one of its files."""
+        Path(file).write_text(text)
+
     def shell(self, line: str) -> None:
         """What an administrator would type."""
         subprocess.run(["/bin/sh", "-ec", line], env=ENVIRONMENT, check=True, timeout=30)

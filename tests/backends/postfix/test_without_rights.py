@@ -1,0 +1,56 @@
+"""A user without rights, truly: the wrapper runs as nobody, and the doctor says which rights are missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.backends.ports import Refused, Unreachable
+from bot.backends.postfix import Options, PostfixBackend
+from bot.backends.postfix.host import PostfixHost
+from bot.core.finding import Finding
+from tests.backends.postfix.real_postfix import RealPostfix
+
+
+def as_nobody(postfix: RealPostfix, **settings: str) -> PostfixBackend:
+    """As over ssh, with a user who may do nothing special."""
+    ssh = postfix.home / "ssh-as-nobody"
+    drop = "setpriv --reuid 65534 --regid 65534 --clear-groups"
+    ssh.write_text(f'#!/bin/sh\nshift\nSSH_ORIGINAL_COMMAND="$*" exec {drop} {postfix.wrapper}\n')
+    ssh.chmod(0o755)
+    options = Options.parse({"CONFIG_DIR": postfix.config_dir, "SSH": "nobody@relay.test", "ACT": "on", **settings})
+    return PostfixBackend("relay", options, host=PostfixHost(options, ssh=[str(ssh)]))
+
+
+def fault(found: list[Finding], words: str) -> Finding:
+    (line,) = [f for f in found if words in f.says and f.level == "fault"]
+    return line
+
+
+async def test_each_missing_right_is_said_with_its_fix(postfix: RealPostfix) -> None:
+    postfix.shell(f"chmod 0600 {postfix.home}/log")
+    found = list(await as_nobody(postfix).check())
+    assert [f.says.partition(": ")[2] for f in found if f.level == "ok"] == ["5 next hops"]
+    queue = fault(found, "the queue can't be read")
+    assert queue.fix == f"as root: postconf -e 'alternate_config_directories = {postfix.config_dir}' (default instance)"
+    log = fault(found, "can't be read by nobody")
+    assert "adduser nobody adm" in log.fix
+    act = fault(found, "ready was refused")
+    assert act.fix.endswith("nobody ALL=(root) NOPASSWD: /usr/local/sbin/mfi-postfix")
+
+
+async def test_without_rights_nothing_is_read_by_halves_or_done(postfix: RealPostfix) -> None:
+    backend = as_nobody(postfix)
+    with pytest.raises(Unreachable, match="alternate_config_directories"):
+        await backend.snapshot()
+    with pytest.raises(Refused, match="sudo"):
+        await backend.set_connector_enabled(postfix.key("good"), enabled=False)
+    found = await postfix.backend().connector(postfix.key("good"))
+    assert found is not None and found.enabled
+
+
+async def test_an_unreadable_table_fails_the_whole_read(postfix: RealPostfix) -> None:
+    postfix.shell(f"chmod 0600 {postfix.config_dir}/transport.db")
+    backend = as_nobody(postfix)
+    with pytest.raises(Unreachable, match="transport"):
+        await backend.connector(postfix.key("good"))
+    assert "chmod o+r" in fault(list(await backend.check()), "transport").fix
