@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.backends import exchange_online, postfix
+from bot.backends import exchange_online, exchange_server, postfix
 from bot.backends.lab import LabBackend
 from bot.backends.ports import Backend
 
@@ -48,6 +48,13 @@ def _exchange_online(name: str, settings: Mapping[str, str]) -> Backend:
         raise BadSetting(bad.option, bad.problem) from None
 
 
+def _exchange_server(name: str, settings: Mapping[str, str]) -> Backend:
+    try:
+        return exchange_server.ExchangeServerBackend(name, exchange_server.Options.parse(settings))
+    except exchange_server.BadOption as bad:
+        raise BadSetting(bad.option, bad.problem) from None
+
+
 def _postfix(name: str, settings: Mapping[str, str]) -> Backend:
     try:
         return postfix.PostfixBackend(name, postfix.Options.parse(settings))
@@ -66,6 +73,9 @@ KINDS: Mapping[str, BackendKind] = {
         required=exchange_online.REQUIRED,
         optional=exchange_online.OPTIONAL,
         secrets=exchange_online.SECRETS,
+    ),
+    "exchange_server": BackendKind(
+        make=_exchange_server, required=exchange_server.REQUIRED, optional=exchange_server.OPTIONAL
     ),
     "postfix": BackendKind(make=_postfix, required={}, optional=postfix.OPTIONAL),
 }
