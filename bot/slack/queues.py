@@ -135,7 +135,7 @@ def one_queue_reply(one: OneQueue) -> Message:
             section(pace_words(clock)),
             section(why),
             section(differ(row.disagreement, row.allowed_from)),
-            fields(_top("*To*", one.top.domains), _top("*From*", one.top.senders)),
+            fields(_top(Mrkdwn("*To*"), one.top.domains), _top(Mrkdwn("*From*"), one.top.senders)),
             context(
                 _looked_at(one), mrkdwn("{}: what came back", code(f"/mfi queue bounced {row.connector.name}", 120))
             ),
@@ -143,9 +143,9 @@ def one_queue_reply(one: OneQueue) -> Message:
     )
 
 
-def _top(title: str, counted: Sequence[tuple[str, int]]) -> Mrkdwn | None:
+def _top(title: Mrkdwn, counted: Sequence[tuple[str, int]]) -> Mrkdwn | None:
     shown = [mrkdwn("{} {}", code(name, 60), number) for name, number in counted[:5]]
-    return lines(Mrkdwn(title), *shown) if shown else None
+    return lines(title, *shown) if shown else None
 
 
 def _looked_at(one: OneQueue) -> Mrkdwn:
