@@ -21,9 +21,10 @@ from bot.backends.exchange_online.graph_trace import GraphTrace
 from bot.backends.exchange_online.http import Sleep, Wire
 from bot.backends.exchange_online.invoke import Invoker
 from bot.backends.exchange_online.options import Options, Registration, read_options
-from bot.backends.exchange_online.queue import Queue, Trace
+from bot.backends.exchange_online.queue import Queue
 from bot.backends.exchange_online.rows import Json
 from bot.backends.exchange_online.signin import SignIn
+from bot.backends.exchange_online.trace_source import Trace
 from bot.backends.ports import MessageRef, RecipientAnswer, Refused, Snapshot, Unreachable
 from bot.core.capabilities import Capability, Family
 from bot.core.clock import Clock

@@ -21,8 +21,8 @@ from bot.backends.exchange_online.graph_trace import (
 from bot.backends.exchange_online.http import Throttled, Wire
 from bot.backends.exchange_online.invoke import CmdletError, Invoker, NotAllowed
 from bot.backends.exchange_online.options import Options, Registration
-from bot.backends.exchange_online.queue import Trace
 from bot.backends.exchange_online.signin import SignIn, SignInFailed
+from bot.backends.exchange_online.trace_source import Trace
 from bot.backends.ports import BackendError, Refused
 from bot.core.finding import Finding
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from bot.backends.exchange_online.graph_trace import LONGEST_SPAN
-from bot.backends.exchange_online.queue import MARGIN, Queue, Trace
+from bot.backends.exchange_online.queue import MARGIN, Queue
 from bot.backends.exchange_online.rows import trace_id
 from bot.backends.exchange_online.trace_rows import DELIVERED, FAILED, PENDING, Listing, Ref, TraceRow
+from bot.backends.exchange_online.trace_source import Trace
 from bot.backends.ports import MessageRef, Unreachable
 from bot.core.clock import Clock
 from storage.records import MessageFacts, MessageStatus

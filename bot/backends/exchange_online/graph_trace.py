@@ -7,14 +7,14 @@ only on the same host. One value per property and query: the service ignores `or
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote
 
 from bot.backends.exchange_online.budget import Budget
 from bot.backends.exchange_online.clouds import Endpoints, origin
-from bot.backends.exchange_online.http import Answer, Sleep, Throttled, Wire, patiently
+from bot.backends.exchange_online.http import ATTEMPTS, Answer, Sleep, Throttled, Wire, patiently
 from bot.backends.exchange_online.rows import Json, document, listed, utc
 from bot.backends.exchange_online.signin import SignIn
 from bot.backends.exchange_online.trace_rows import Event, Listing, Ref, TraceRow, graph_events, graph_rows
@@ -84,11 +84,12 @@ class GraphTrace:
         del received_at  # the cmdlets want it; Graph doesn't
         recipient = quote(ref[1].replace("'", "''"), safe="@.-_+")
         url = f"{self._url}/{ref[0]}/getDetailsByRecipient(recipientAddress='{recipient}')"
-        return await self._readable(url, lambda body: graph_events(listed(document(body))))
+        # Once: it only costs evidence, and each try costs a request.
+        return await self._readable(url, lambda body: graph_events(listed(document(body))), tries=1)
 
     async def probe(self, *, patient: bool) -> None:
         """Ask for a single row, to see whether we may. Raises what stands in the way."""
-        await self._ask(f"{self._url}?$top=1", patient=patient)
+        await self._ask(f"{self._url}?$top=1", tries=ATTEMPTS if patient else 1, patient=patient)
 
     def _first(self, since: datetime, wanted: list[tuple[str, str]]) -> str:
         """The address of the first page, whose window ends now."""
@@ -105,18 +106,18 @@ class GraphTrace:
             raise Unreachable("the message trace's list goes on at another host, where our token must not go")
         return link.replace(" ", "%20")
 
-    async def _readable(self, url: str, read: Callable[[bytes], T]) -> T:
-        """What `read` makes of the answer; an answer that was cut off is asked for once more."""
+    async def _readable(self, url: str, read: Callable[[bytes], T], *, tries: int = ATTEMPTS) -> T:
+        """What `read` makes of the answer; an answer that was cut off is asked for again."""
         problem = ""
-        for _ in range(_UNREADABLE_TRIES):
-            answer = await self._ask(url)
+        for _ in range(min(tries, _UNREADABLE_TRIES)):
+            answer = await self._ask(url, tries=tries)
             try:
                 return await asyncio.to_thread(read, answer.body)
             except ValueError as error:
                 problem = str(error)
         raise Unreachable(f"the message trace's answer can't be read: {problem}")
 
-    async def _ask(self, url: str, *, patient: bool = True) -> Answer:
+    async def _ask(self, url: str, *, tries: int, patient: bool = True) -> Answer:
         token = await self._signin.token(self._places.graph_scope, patient=patient)
         headers = {
             "Authorization": f"Bearer {token}",
@@ -133,7 +134,7 @@ class GraphTrace:
             return await self._wire.send("GET", url, headers=headers)
 
         try:
-            answer = await self._tried(once, patient=patient)
+            answer = await patiently(once, repeatable=True, clock=self._wire.now, sleep=self._sleep, attempts=tries)
         except Throttled as error:
             self._budget.hold(error.until)
             raise
@@ -142,10 +143,6 @@ class GraphTrace:
         if answer.status in (401, 403):
             await self._signin.forget()
         raise self._failure(answer)
-
-    async def _tried(self, once: Callable[[], Awaitable[Answer]], *, patient: bool) -> Answer:
-        attempts = 3 if patient else 1
-        return await patiently(once, repeatable=True, clock=self._wire.now, sleep=self._sleep, attempts=attempts)
 
     def _failure(self, answer: Answer) -> BackendError:
         words = _words_of(answer.body)

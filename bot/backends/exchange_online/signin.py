@@ -19,14 +19,11 @@ from bot.backends.exchange_online.clouds import CLOUDS, Endpoints, origin
 from bot.backends.exchange_online.credentials import UnusableCertificate, credential
 from bot.backends.exchange_online.http import Answer, Sleep, Wire
 from bot.backends.exchange_online.options import Registration
+from bot.backends.exchange_online.signin_errors import NEW_CERTIFICATE, explanation
 from bot.backends.ports import BackendError, Refused, Unreachable
 
-NEW_CERTIFICATE = "700027"
-"""Also said for about half a minute after a certificate was uploaded."""
 ROTATION_TRIES = 3
 ROTATION_WAIT = 10.0
-EXPIRED_CREDENTIAL = "7000222"
-CLOCK_SKEW = "700024"
 _NUMBER = re.compile(r"AADSTS(\d{4,8})")
 
 
@@ -121,62 +118,15 @@ class SignIn:
 
     def _explained(self, numbers: list[str]) -> SignInFailed:
         """The first number that we know, with its fix."""
-        known = {**_KNOWN, **_KNOWN_BY_PROOF[self.registration.certificate is not None]}
-        number = next((n for n in numbers if n in known), numbers[0] if numbers else "")
+        number, says, fix = explanation(numbers, certificate=self.registration.certificate is not None)
         ahead = round(self._wire.skew.total_seconds())
         clock = f"{abs(ahead)} s {'behind' if ahead > 0 else 'ahead of'} Microsoft's" if ahead else "not Microsoft's"
-        says, fix = known.get(number, _UNKNOWN if number else _SILENT)
         fix = fix.format(
             id=self.registration.client_id, tenant=self._name("TENANT").removeprefix("FIXER_"),
             client=self._name("CLIENT_ID"), secret=self._name("CLIENT_SECRET"),
             file=self._name("CERTIFICATE_FILE"), clock=clock,
         )  # fmt: skip
         return self._failed(number, f"{says} (AADSTS{number})" if number else says, fix)
-
-
-_UNKNOWN = ("Microsoft refuses it", "look up the number at https://login.microsoftonline.com/error")
-_SILENT = ("the sign-in service gave no reason", "check {tenant}, and what stands between it and this machine")
-_KNOWN = {
-    EXPIRED_CREDENTIAL: (
-        "its client secret has expired",
-        "Entra admin center → App registrations → {id} → Certificates & secrets: "
-        "make a new one, put its value into {secret}",
-    ),
-    "7000215": (
-        "its client secret is wrong",
-        "put the secret's value, not its id, into {secret} (Entra admin center → App registrations → {id})",
-    ),
-    NEW_CERTIFICATE: (
-        "its certificate is not known there, or has expired",
-        "upload the certificate of {file}: Entra admin center → App registrations → {id} → Certificates & secrets",
-    ),
-    CLOCK_SKEW: (
-        "this machine's clock is wrong",
-        "set it (timedatectl set-ntp true): it is {clock}",
-    ),
-    "700016": (
-        "the tenant has no such application",
-        "compare {client} with the application id in the tenant of {tenant}",
-    ),
-    "90002": (
-        "there is no such tenant",
-        "put the directory's id into {tenant} (Entra admin center → Overview → Tenant ID)",
-    ),
-    "7000112": (
-        "the application is disabled",
-        "Entra admin center → Enterprise applications → {id} → Properties: enable it for sign-in",
-    ),
-}
-_KNOWN["900021"] = _KNOWN["900023"] = _KNOWN["90002"]
-_KNOWN_BY_PROOF: Mapping[bool, Mapping[str, tuple[str, str]]] = {
-    False: {},
-    True: {
-        EXPIRED_CREDENTIAL: (
-            "its certificate has expired",
-            "make a new certificate, upload it to {id}, name it in {file}",
-        )
-    },
-}
 
 
 def _hosts(places: Endpoints) -> frozenset[tuple[str, int] | None]:

@@ -194,6 +194,7 @@ async def test_details_that_fail_cost_evidence_not_messages(
     assert len(waiting(snapshot)) == 4
     assert all(m.reason is None for m in snapshot.messages or ())
     assert any("without an answer" in note for note in snapshot.notes)
+    assert tenant.faults.seen[Kind.DETAIL] == 4
 
 
 async def test_a_throttled_detail_ends_the_sampling(backend: ExchangeOnlineBackend, tenant: SandboxTenant) -> None:
