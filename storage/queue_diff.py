@@ -80,7 +80,8 @@ class Comparison:
     def begin(cls, db: Database, backend: str, now: datetime) -> Comparison:
         """Learn what waits at this mail system, as far as we know."""
         comparison = cls(backend, now)
-        comparison._known, comparison._newest = map(int, db.execute(_ANY, [backend]).fetchone())
+        known, newest = db.execute(_ANY, [backend]).fetchone()
+        comparison._known, comparison._newest = bool(known), int(newest)
         for message_id, digest in db.execute(_WAITING, [backend]):
             if digest is None or comparison._by_digest.setdefault(digest, message_id) != message_id:
                 comparison._others.add(message_id)

@@ -1,8 +1,9 @@
 """Reading the mail systems: what they list becomes what we know, and what that changes is triaged with it.
 
-Promises: a read is taken over whole, in one transaction with its consequences, or not at all (what a flood of changes
-means is worked out right after it, and by upkeep and the next probes if that is cut off); a mail system that can't
-be read keeps its last known figures, its failure is recorded, and the others are read all the same.
+Promises: a list that says nothing new writes nothing but its own run, and holds up nobody; a usual change is taken over
+whole, in one transaction with its consequences; a flood is written in slices, each of them true, and what it means is
+worked out right after it (and by upkeep and the next probes if that is cut off). A mail system that can't be read keeps
+its last known figures, its failure is recorded and told after a few misses, and the others are read all the same.
 """
 
 from __future__ import annotations
@@ -10,34 +11,46 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 
 from sqlite_utils import Database
 
 from bot.backends.ports import Backend, BackendError, Snapshot, Unreachable
-from bot.core.assignment import Basis, assigner, basis
+from bot.core.assignment import assigner
 from bot.core.clock import Clock
 from bot.core.policy import Policy
+from bot.services.pace import Pace
+from bot.services.queue_taking import Taking, compare
 from bot.services.steadiness import Steadiness
 from bot.services.triage import SLICE, due_for_triage, triage_many, triage_some
+from bot.services.unreadable import note_miss, note_read
 from knowledge.diagnose import diagnose
-from storage import connectors, domains, incidents, messages, syncs
+from storage import connectors, domains, incidents, syncs
 from storage.connection import Store
-from storage.records import Connector, DomainFacts, MessageFacts, QueueSummary, SyncCounts
+from storage.records import Connector, ConnectorFacts, DomainFacts, MessageFacts, SyncCounts
 
 LOG = logging.getLogger(__name__)
 
 DEADLINE = 120.0
 """Seconds for one read of one mail system."""
+USUAL = timedelta(minutes=1)
+"""How often a mail system is taken to be read where nobody says."""
 
 Counts = dict[str, SyncCounts]
+Roster = tuple[list[Connector], list[DomainFacts]]
+
+_STORED = attrgetter(*(f.name for f in fields(ConnectorFacts) if f.name != "cautions"))
 
 
 class Syncing:
-    """Reads the mail systems: one of them (`sync`), or all (`tick`)."""
+    """Reads the mail systems: one of them (`sync`), or all that are due (`tick`).
+
+    `intervals`: how often each is read by `tick`; `every`: those that it lacks, None: at each tick.
+    """
 
     def __init__(
         self,
@@ -48,6 +61,8 @@ class Syncing:
         *,
         default_channel: str,
         deadline: float = DEADLINE,
+        every: timedelta | None = None,
+        intervals: Mapping[str, timedelta] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -56,37 +71,41 @@ class Syncing:
         self._clock = clock
         self._default_channel = default_channel
         self._deadline = deadline
+        self._pace = Pace(intervals or {}, every or timedelta(0), monotonic)
         self._steadiness = Steadiness(clock, monotonic)
         self._reading = {name: asyncio.Lock() for name in backends}
 
     async def sync(self, name: str) -> Counts:
         """Read one mail system now.
 
-        1. Note that the read begins. 2. Ask for everything. 3. Take it over, triage what it changed and note the end,
-        in one transaction; a flood of changes is triaged in slices after it. A failure is noted too, and raised as
-        BackendError. KeyError: there is no such system.
+        1. Note that the read begins. 2. Ask for everything. 3. Take connectors and domains over, if they changed.
+        4. Compare its queue with ours, write a flood of changes in slices. 5. Write the rest, triage what changed and
+        note the end, in one transaction; whoever is still to be looked at has his turn after it.
+        A failure is noted too, and raised as BackendError. KeyError: there is no such system.
         """
         backend = self._backends[name]
         async with self._reading[name]:
-            now = self._clock()
-            run = await self._store.write(lambda db: syncs.begin(db, name, now))
+            begun = self._clock()
+            run = await self._store.write(lambda db: syncs.begin(db, name, begun))
             try:
                 snapshot = await self._read(backend)
-                prepared = await self._prepared(name, snapshot)
-                counts, due = await self._store.write(lambda db: self._take_over(db, name, run, snapshot, prepared))
+                counts = await self._take_settings(name, snapshot)
+                taking = await self._compare(name, snapshot)
+                triaged = await self._store.write(
+                    lambda db: self._finish(db, run, snapshot=snapshot, counts=counts, taking=taking, name=name)
+                )
             except Exception as error:
-                await self._note_failure(run, error)
+                await self._note_failure(name, run, error)
                 raise
-            await triage_many(
-                self._store, due, self._policy, self._clock(), default_channel=self._default_channel,
-                steady=self._steadiness.look(),
-            )  # fmt: skip
+            self._pace.read(name, good=True)
+            await self._look_at_the_rest(set() if taking is None else taking.touched, triaged)
             return counts
 
     async def tick(self) -> None:
-        """Read all of them, side by side. Failures are in the log and in the status; the next tick tries again."""
-        outcomes = await asyncio.gather(*(self.sync(name) for name in self._backends), return_exceptions=True)
-        for name, outcome in zip(self._backends, outcomes, strict=True):
+        """Read those that are due, side by side. Failures are in the log and the status; a later tick tries again."""
+        due = self._pace.due(self._backends)
+        outcomes = await asyncio.gather(*(self.sync(name) for name in due), return_exceptions=True)
+        for name, outcome in zip(due, outcomes, strict=True):
             if isinstance(outcome, BackendError):
                 LOG.warning("mail system %s could not be read: %s", name, outcome)
             elif isinstance(outcome, Exception):
@@ -95,84 +114,118 @@ class Syncing:
     async def _read(self, backend: Backend) -> Snapshot:
         try:
             async with asyncio.timeout(self._deadline):
-                snapshot = await backend.snapshot()
+                return await backend.snapshot()
         except TimeoutError as error:
             raise Unreachable(f"it did not answer within {self._deadline:.0f} s") from error
-        if snapshot.messages is None:
-            return snapshot
-        return replace(snapshot, messages=await asyncio.to_thread(_with_codes, snapshot.messages))
 
-    async def _prepared(self, name: str, snapshot: Snapshot) -> _Assigned | None:
-        """Who carries what, worked out before the transaction on what is stored now: mostly it is still so then."""
-        facts = snapshot.messages
-        if facts is None:
-            return None
-        mine, known = await self._store.read(lambda db: _roster(db, name))
-        return await asyncio.to_thread(_assigned, mine, known, facts)
-
-    async def _note_failure(self, run: int, error: Exception) -> None:
-        now, line = self._clock(), " ".join(str(error).split())[:300] or type(error).__name__
-        await self._store.write(lambda db: syncs.finish(db, run, now, {}, line))
-
-    def _take_over(
-        self, db: Database, name: str, run: int, snapshot: Snapshot, prepared: _Assigned | None
-    ) -> tuple[Counts, list[int]]:
-        """The counts, and whoever is still to be looked at: only in a flood are there any."""
+    async def _take_settings(self, name: str, snapshot: Snapshot) -> Counts:
+        """Connectors and domains: mostly nothing changed, and then nobody's turn to write is taken."""
+        if await self._store.read(lambda db: _same_settings(db, name, snapshot)):
+            return _unchanged_settings(snapshot)
         now = self._clock()
-        before = messages.summaries(db)
-        counts = _store(db, name, snapshot, prepared, now)
-        syncs.finish(db, run, now, {f"{part}_{key}": n for part, c in counts.items() for key, n in asdict(c).items()})
-        due, steady = touched(db, before, self._policy, now), self._steadiness.look()
-        triage_some(db, due[:SLICE], self._policy, now, default_channel=self._default_channel, steady=steady)
-        return counts, due[SLICE:]
+        return await self._store.write(lambda db: _store_settings(db, name, snapshot, now))
+
+    async def _compare(self, name: str, snapshot: Snapshot) -> Taking | None:
+        if snapshot.messages is None:
+            return None
+        roster = await self._store.read(lambda db: _roster(db, name))
+        now = self._clock()
+        return await compare(
+            self._store,
+            name,
+            _assigned(roster, snapshot.messages),
+            now,
+            ended=_assigned(roster, snapshot.ended),
+            vanished=snapshot.vanished,
+        )
+
+    def _finish(
+        self, db: Database, run: int, *, name: str, snapshot: Snapshot, counts: Counts, taking: Taking | None
+    ) -> set[int]:
+        """Write what is left, triage what it changed, note the end; returns who was triaged: in a flood not all."""
+        now = self._clock()
+        triaged: list[int] = []
+        if taking is not None:
+            counts["messages"] = taking.finish(db)
+            triaged = sorted(taking.touched)[:SLICE]
+        true_at = None if snapshot.true_at is None else min(snapshot.true_at, now)
+        flat = {f"{part}_{key}": n for part, c in counts.items() for key, n in asdict(c).items()}
+        syncs.finish(db, run, now, flat, true_at=true_at, notes=snapshot.notes)
+        note_read(db, name, now)
+        steady = self._steadiness.look()
+        if triaged:
+            triage_some(db, triaged, self._policy, now, default_channel=self._default_channel, steady=steady)
+        return set(triaged)
+
+    async def _look_at_the_rest(self, touched: set[int], triaged: set[int]) -> None:
+        """Whom to look at besides: the rest of a flood, mail that is stuck by now, connectors no longer watched.
+
+        An open incident whose queue is the same is none of these: probes and the time bring it up by themselves.
+        """
+        now = self._clock()
+        due = touched | await self._store.read(lambda db: _waiting_for_a_look(db, self._policy, now))
+        await triage_many(
+            self._store, sorted(due - triaged), self._policy, now, default_channel=self._default_channel,
+            steady=self._steadiness.look(),
+        )  # fmt: skip
+
+    async def _note_failure(self, name: str, run: int, error: Exception) -> None:
+        now, line = self._clock(), " ".join(str(error).split())[:300] or type(error).__name__
+        steady = self._steadiness.look()
+        interval = self._pace.interval(name) or USUAL
+        self._pace.read(name, good=False)
+
+        def note(db: Database) -> None:
+            syncs.finish(db, run, now, {}, line)
+            note_miss(db, name, line, now, interval=interval, channel=self._default_channel, steady=steady)
+
+        await self._store.write(note)
 
 
-def touched(db: Database, before: Mapping[int | None, QueueSummary], policy: Policy, now: datetime) -> list[int]:
-    """Whom to look at after a change: another queue than `before`, mail that is stuck, or no longer watched.
-
-    An open incident whose queue is the same is none of these: probes and the time bring it up by themselves.
-    """
-    after = messages.summaries(db)
-    changed = {c for c in before.keys() | after.keys() if c is not None and before.get(c) != after.get(c)}
-    return sorted(changed.union(due_for_triage(db, policy, now), incidents.at_retired_connectors(db)))
+def _waiting_for_a_look(db: Database, policy: Policy, now: datetime) -> set[int]:
+    return {*due_for_triage(db, policy, now), *incidents.at_retired_connectors(db)}
 
 
-def _store(db: Database, name: str, snapshot: Snapshot, prepared: _Assigned | None, now: datetime) -> Counts:
+def _same_settings(db: Database, name: str, snapshot: Snapshot) -> bool:
+    mine, known = _roster(db, name)
+    if snapshot.connectors is not None:
+        listed = {f.key: _STORED(f) for f in snapshot.connectors}
+        if listed != {c.key: _STORED(c) for c in mine}:
+            return False
+    return snapshot.domains is None or set(snapshot.domains) == set(known)
+
+
+def _unchanged_settings(snapshot: Snapshot) -> Counts:
+    parts = {"connectors": snapshot.connectors, "domains": snapshot.domains}
+    return {part: SyncCounts(unchanged=len(listed)) for part, listed in parts.items() if listed is not None}
+
+
+def _store_settings(db: Database, name: str, snapshot: Snapshot, now: datetime) -> Counts:
     counts: Counts = {}
     if snapshot.connectors is not None:
         counts["connectors"] = connectors.sync(db, name, snapshot.connectors, now, complete=True)
     if snapshot.domains is not None:
         counts["domains"] = domains.sync(db, name, snapshot.domains, now, complete=True)
-    if snapshot.messages is not None:
-        mine, known = _roster(db, name)
-        if prepared is None or prepared.basis != basis(mine, known):
-            prepared = _assigned(mine, known, snapshot.messages)
-        counts["messages"] = messages.sync(db, name, prepared.rows, now, complete=True)
     return counts
 
 
-@dataclass(frozen=True, slots=True)
-class _Assigned:
-    """Each message with the connector that carries it; it holds as long as `basis` does."""
-
-    basis: Basis
-    rows: list[tuple[MessageFacts, int | None]]
-
-
-def _roster(db: Database, name: str) -> tuple[list[Connector], list[DomainFacts]]:
+def _roster(db: Database, name: str) -> Roster:
     return [c for c in connectors.every(db) if c.backend == name], domains.every(db, name)
 
 
-def _assigned(mine: Sequence[Connector], known: Sequence[DomainFacts], facts: Iterable[MessageFacts]) -> _Assigned:
-    """As the mail system says, else as we find."""
+def _assigned(roster: Roster, facts: Sequence[MessageFacts]) -> Iterator[tuple[MessageFacts, int | None]]:
+    """Each message with its code and its connector: the one that the mail system says, else the one that we find."""
+    mine, known = roster
     by_key = {c.key: c.id for c in mine}
     find = assigner(mine, known)
-    rows = [(m, by_key[m.connector_key] if m.connector_key in by_key else find(m)) for m in facts]
-    return _Assigned(basis(mine, known), rows)
+    for message in _with_codes(facts):
+        stated = message.connector_key
+        yield message, by_key[stated] if stated in by_key else find(message)
 
 
-def _with_codes(facts: Iterable[MessageFacts]) -> list[MessageFacts]:
-    return [replace(m, code=_code(m.reason)) if m.code is None and m.reason else m for m in facts]
+def _with_codes(facts: Iterable[MessageFacts]) -> Iterator[MessageFacts]:
+    for message in facts:
+        yield replace(message, code=_code(message.reason)) if message.code is None and message.reason else message
 
 
 @lru_cache(maxsize=4096)

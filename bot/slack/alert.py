@@ -54,6 +54,7 @@ from bot.slack.text import (
     source,
     when,
 )
+from bot.slack.unreadable import is_unreadable, render_unreadable
 from bot.slack.warning import render_warning
 from bot.slack.wording import (
     KIND_WORDS,
@@ -234,6 +235,8 @@ def _resolved(view: IncidentView, about: Article, workspace: str) -> Message:
 def _monitor(view: IncidentView, workspace: str) -> Message:
     """The bot can't see: said once, instead of one false alert per connector."""
     incident = view.incident
+    if is_unreadable(incident):
+        return render_unreadable(view, workspace)
     resolved = incident.state is IncidentState.RESOLVED
     head = f"{emoji(incident)} #{incident.id} {state_words(incident)}: the monitor is blind"
     why = BLIND_BECAUSE.get(str(view.told.get("seen")), BLIND_BECAUSE["4.4.315"])

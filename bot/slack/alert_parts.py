@@ -24,6 +24,7 @@ RESOLUTIONS = {
     "expired": "the certificate has expired",
     "unused": "that certificate is no longer in use",
     "back": "what was missing is back",
+    "read again": "the mail system can be read again",
     "settled": "it has been so for a while, or the connector was changed: taken as meant",
 }
 

@@ -10,6 +10,7 @@ from bot.slack.evidence import differ_words
 from bot.slack.lists import by_urgency, health_line, urgent_first, warning_lines, warnings_of
 from bot.slack.queues import stale_lines, unassigned_row
 from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, plain, prose, when
+from bot.slack.unreadable import monitor_words
 from bot.slack.wording import bounce, count, emoji, state_words
 from storage.records import Incident, OutboxState
 
@@ -27,7 +28,7 @@ def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
             section(health_line(view)),
             divider(),
             section(Mrkdwn("*Open incidents*")),
-            *(section(mrkdwn("{} *#{}* the monitor is blind", emoji(i), num(i.id))) for i in view.monitor),
+            *(section(mrkdwn("{} *#{}* {}", emoji(i), num(i.id), monitor_words(i))) for i in view.monitor),
             *(section(_incident(i, v)) for i, v in open_ones[:INCIDENTS_SHOWN]),
             section(Mrkdwn("None. Mail flows." if not open_ones and not view.monitor else "")),
             section(mrkdwn("… and {} more", len(open_ones) - INCIDENTS_SHOWN))

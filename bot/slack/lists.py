@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from bot.core.views import ConnectorView, StatusView
 from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, prose
+from bot.slack.unreadable import is_unreadable
 from bot.slack.warning import kind_words, warning_words
 from bot.slack.wording import bounce, count, emoji, state_words
 from storage.records import Incident, Severity
@@ -62,8 +63,10 @@ def health_line(view: StatusView) -> Mrkdwn:
     """The state of mail flow in one line."""
     open_ones = sum(len(v.incidents) for v in view.connectors)
     waits = sum(v.queue.total for v in view.connectors) + view.unassigned.total
-    if view.monitor:
+    if any(not is_unreadable(i) for i in view.monitor):
         picture, words = "🙈", "the monitor is blind"
+    elif view.monitor:
+        picture, words = "🙈", "a mail system can't be read"
     elif open_ones:
         picture, words = "🔴", count(open_ones, "open incident")
     else:

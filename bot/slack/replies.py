@@ -22,6 +22,7 @@ from bot.slack.lists import (
 )
 from bot.slack.text import Mrkdwn, code, group, joined, lines, mrkdwn, num, plain, prose, sentence, user, when
 from bot.slack.thread import event_line
+from bot.slack.unreadable import monitor_words
 from bot.slack.wording import (
     KIND_WORDS,
     SEEN_FROM_HERE,
@@ -100,7 +101,7 @@ def status_reply(view: StatusView, socket: str) -> Message:
 
 def _monitor_lines(view: StatusView) -> Mrkdwn:
     shown = [
-        mrkdwn("{} *#{}* the monitor is blind since {}", emoji(i), num(i.id), when(i.opened_at)) for i in view.monitor
+        mrkdwn("{} *#{}* {} since {}", emoji(i), num(i.id), monitor_words(i), when(i.opened_at)) for i in view.monitor
     ]
     return lines(*shown)
 

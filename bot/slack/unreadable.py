@@ -1,0 +1,67 @@
+"""A mail system that can't be read: which one, since when, why, what to do, and what is stale meanwhile. Pure."""
+
+from __future__ import annotations
+
+from bot.core.foresight import moment
+from bot.core.views import IncidentView
+from bot.slack.alert_parts import ack_button, history
+from bot.slack.blocks import Message, actions, context, header, message, section
+from bot.slack.text import Mrkdwn, code, lines, mrkdwn, num, plain, when
+from bot.slack.wording import emoji
+from storage.records import Incident, IncidentState
+
+PREFIX = "sync:"
+"""Codes of such incidents begin so; the rest is the mail system's name."""
+STALE = Mrkdwn(
+    "Its queue, and what comes and goes there, are shown as they were then. While they are stale, Fix now doesn't act "
+    "on them. Probes go on, and so do the other mail systems."
+)
+FIX = Mrkdwn("*Do* what the error says. `mfi doctor` tests this mail system and names the exact fix for each fault.")
+
+
+def is_unreadable(incident: Incident) -> bool:
+    """Is it about a mail system that can't be read?"""
+    return incident.connector_id is None and incident.code.startswith(PREFIX)
+
+
+def monitor_words(incident: Incident) -> Mrkdwn:
+    """What an incident of the monitor itself says, in a few words."""
+    if is_unreadable(incident):
+        return mrkdwn("mail system {} can't be read", code(incident.code.removeprefix(PREFIX), 60))
+    return Mrkdwn("the monitor is blind")
+
+
+def render_unreadable(view: IncidentView, workspace: str) -> Message:
+    """The message of such an incident as things stand."""
+    incident = view.incident
+    name = code(incident.code.removeprefix(PREFIX), 60)
+    number = mrkdwn("{} #{}", emoji(incident), num(incident.id))
+    if incident.state is IncidentState.RESOLVED:
+        said = mrkdwn("Mail system {} can be read again: its queue is up to date.", name)
+        return message(
+            mrkdwn("{} Resolved: {}", number, said),
+            [header(plain(mrkdwn("{} Resolved: mail system read again", number), 150)), section(said),
+             context(history(view, workspace))],
+        )  # fmt: skip
+    since = when(incident.first_failure_at)
+    return message(
+        mrkdwn("{} Mail system {} can't be read since {}: {}", number, name, since, _error(view)),
+        [
+            header(plain(mrkdwn("{} A mail system can't be read", number), 150)),
+            section(lines(mrkdwn("*{}* · no answer that could be used since {}", name, since), _last_read(view))),
+            section(lines(Mrkdwn("*It says*"), _error(view))),
+            section(lines(Mrkdwn("*What to do*"), FIX)),
+            section(lines(Mrkdwn("*Meanwhile*"), STALE)),
+            context(history(view, workspace)),
+            actions(ack_button(incident)),
+        ],
+    )
+
+
+def _error(view: IncidentView) -> Mrkdwn:
+    return code(view.told.get("error") or "it did not say why", 300)
+
+
+def _last_read(view: IncidentView) -> Mrkdwn:
+    read_at = moment(view.told.get("read_at"))
+    return mrkdwn("Its queue was last known {}", when(read_at)) if read_at else Mrkdwn("It was never read yet")
