@@ -21,7 +21,7 @@ from sqlite_utils import Database
 from bot.backends.ports import Backend, MessageRef, OutcomeUnknown, Unreachable
 from bot.core.fix_plan import REJECT_REASON, Plan, Ref, connector_facts
 from storage import connectors, domains, messages
-from storage.records import Action, ActionStep, DomainType, MessageFacts, MessageStatus, StepKind
+from storage.records import Action, ActionStep, DomainType, MessageFacts, MessageStatus, StepKind, StepState
 
 READ_LIMIT = 30.0
 ACT_LIMIT = 60.0
@@ -253,15 +253,18 @@ class DisableConnector:
 
 
 class RetryQueue:
-    """Let the mail system try again what waits. Done once it took the wish; whether mail leaves shows later."""
+    """Let the mail system try again what waits. Done once it took the wish, or when mail has left since; whether the
+    rest leaves shows later. After a kill nobody knows of the wish, and only mail that left speaks for it.
+    """
 
     kind = StepKind.RETRY_QUEUE
 
-    def __init__(self, backend: Backend, key: str, refs: Sequence[Ref]) -> None:
+    def __init__(self, backend: Backend, key: str, refs: Sequence[Ref], *, asked: bool = False) -> None:
         self._backend = backend
         self._key = key
         self._refs = [MessageRef(key=message, recipient=recipient) for message, recipient in refs]
         self._seen: Sequence[MessageFacts] = ()
+        self._asked = asked
 
     @property
     def before(self) -> Image:
@@ -269,16 +272,25 @@ class RetryQueue:
         return {"refs": [[ref.key, ref.recipient] for ref in self._refs]}
 
     async def act(self) -> None:
-        """Ask for a retry."""
-        await act(self._backend.retry(self._key))
+        """Ask for a retry. A lost answer counts as asked: a retry changes nothing, so asking is all there is to it."""
+        try:
+            await act(self._backend.retry(self._key))
+        except OutcomeUnknown:
+            self._asked = True
+            raise
+        self._asked = True
 
     async def read(self) -> Reading:
-        """How many of them have left. Asking twice for a retry does no harm, so there is nothing to be sure of."""
+        """How many of them have left."""
         self._seen = await ask(self._backend.messages(self._refs)) if self._refs else ()
         waiting = sum(m.status is MessageStatus.QUEUED for m in self._seen)
+        left = len(self._refs) - waiting
+        doubt = (
+            "" if self._asked or left else "; whether the retry was asked for can't be told, and asking again is safe"
+        )
         return Reading(
-            done=True,
-            detail=f"of {len(self._refs)} messages that waited, {len(self._refs) - waiting} have left by now",
+            done=self._asked or left > 0,
+            detail=f"of {len(self._refs)} messages that waited, {left} have left by now{doubt}",
             after={"waiting": waiting},
         )
 
@@ -301,7 +313,9 @@ def work_again(backend: Backend, plan: Plan, step: ActionStep) -> Work:
     if step.kind is StepKind.DOMAIN_AUTHORITATIVE:
         return MakeAuthoritative(backend, before["domains"])
     if step.kind is StepKind.RETRY_QUEUE:
-        return RetryQueue(backend, plan.connector_key, [(key, recipient) for key, recipient in before["refs"]])
+        asked = step.state is StepState.DONE
+        refs = [(key, recipient) for key, recipient in before["refs"]]
+        return RetryQueue(backend, plan.connector_key, refs, asked=asked)
     return DisableConnector(backend, plan.connector_key, before["connector"])
 
 

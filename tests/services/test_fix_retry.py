@@ -88,9 +88,18 @@ async def test_mail_that_stays_is_looked_at_again_and_finally_told(scene: Scene)
 
 async def test_a_retry_that_the_mail_system_refuses_has_failed(scene: Scene) -> None:
     await probed(scene)
-    scene.system.faults.set(Operation.RETRY, Fault.HANG)
+    scene.system.faults.set(Operation.RETRY, Fault.REFUSE)
+    failed = await scene.action(await ran(scene, scene.fix()))
+    assert failed.state is ActionState.FAILED
+    assert "retry is not possible now" in (failed.result or "")
+
+
+async def test_a_retry_whose_answer_is_lost_counts_as_asked_and_is_looked_at_like_any(scene: Scene) -> None:
+    await probed(scene)
+    scene.system.faults.set(Operation.RETRY, Fault.DROP_AFTER)
     action_id = await ran(scene, scene.fix())
-    assert (await scene.action(action_id)).state is ActionState.VERIFYING, "asking twice does no harm: read, not failed"
+    assert (await scene.action(action_id)).state is ActionState.VERIFYING
+    assert scene.system.faults.seen[Operation.RETRY] == 1
 
 
 async def test_a_rejection_that_is_seen_to_have_worked_need_not_wait_for_the_hour(scene: Scene) -> None:
