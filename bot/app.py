@@ -19,8 +19,6 @@ from bot.core.capabilities import Capability
 from bot.core.permissions import Admins
 from bot.jobs import Jobs, Tick, Work
 from bot.probes.runner import Prober
-from bot.services import address_ranges
-from bot.services.address_ranges import AddressRanges
 from bot.services.delivery import Delivery
 from bot.services.fix import Fix
 from bot.services.syncing import Syncing
@@ -32,7 +30,15 @@ from bot.slack.guard import Guard
 from bot.slack.listeners import build_app
 from bot.slack.preflight import TokenRefused, check_tokens
 from bot.slack.socket import GuardedSocket
-from bot.wiring import closing, make_backends, make_mail_exchangers, make_prober, make_probing, utc_now
+from bot.wiring import (
+    closing,
+    make_address_ranges,
+    make_backends,
+    make_mail_exchangers,
+    make_prober,
+    make_probing,
+    utc_now,
+)
 from knowledge.articles import articles
 from storage.connection import AlreadyRunning, Store, StoreError
 
@@ -128,13 +134,7 @@ class Bot:
             fallback_channel=channel,
         )
         self._syncing = Syncing(store, backends, policy, utc_now, default_channel=channel)
-        self._ranges = AddressRanges(
-            store,
-            utc_now,
-            backends=[spec.name for spec in settings.backends or () if spec.kind == address_ranges.KIND],
-            url=settings.address_ranges or None,
-            ca_file=settings.ca_file,
-        )
+        self._ranges = make_address_ranges(settings, store)
         self._upkeep = Upkeep(store, policy, utc_now, default_channel=channel)
         deps = SlackDeps(
             store=store,

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from bot.backends import registry
@@ -16,6 +17,8 @@ from bot.core.targets import AddressPolicy
 from bot.probes.resolver import Resolver, Unresolved, checked
 from bot.probes.runner import Prober
 from bot.probes.truststore import NoTrustStore
+from bot.services import address_ranges
+from bot.services.address_ranges import AddressRanges
 from bot.services.fix_look import MailExchangers
 from bot.services.probing import Probing
 from bot.services.syncing import Syncing
@@ -83,6 +86,19 @@ def make_probing(settings: Settings, store: Store, prober: Prober, timeout: floa
         default_channel=settings.alert_channel or "",
         egress=settings.egress_check or (),
         timeout=timeout or settings.probe_timeout.total_seconds(),
+    )
+
+
+def make_address_ranges(settings: Settings, store: Store) -> AddressRanges:
+    """The published addresses of the mail systems that have some; trusts what their own connections trust, too."""
+    specs = [spec for spec in settings.backends or () if spec.kind == address_ranges.KIND]
+    own = next((spec.options["CA_FILE"] for spec in specs if spec.options.get("CA_FILE")), None)
+    return AddressRanges(
+        store,
+        utc_now,
+        backends=[spec.name for spec in specs],
+        url=settings.address_ranges or None,
+        ca_file=Path(own) if own else settings.ca_file,
     )
 
 

@@ -137,6 +137,7 @@ class World:
             "MFI_BACKENDS": "contoso=exchange_online",
             **self.tenant.environment("contoso"),
             "MFI_CONTOSO_BUDGET": "100",
+            "MFI_ADDRESS_RANGES": self.tenant.address_list_url,
             "MFI_NAMESERVERS": f"{host}:{port}",
             "MFI_CA_FILE": str(self.servers.ca_file),
             "MFI_SMTP_PORT": str(self.servers.port),

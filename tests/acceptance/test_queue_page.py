@@ -39,7 +39,7 @@ class Told(World):
     """A world whose bot reads no mail system."""
 
     def environment(self) -> dict[str, str]:
-        return {k: v for k, v in super().environment().items() if k not in ("MFI_BACKENDS", "MFI_CONTOSO_URL")}
+        return {k: v for k, v in super().environment().items() if not k.startswith(("MFI_BACKENDS", "MFI_CONTOSO"))}
 
 
 @dataclass

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from bot.core.clock import Clock
 from bot.sandbox.certificates import CertificateShop
+from bot.sandbox.exchange_online import addresses
 from bot.sandbox.exchange_online.apps import FIXER, READER, App, Permission, registered
 from bot.sandbox.exchange_online.cmdlets import ConfigurationCmdlets
 from bot.sandbox.exchange_online.faults import Kind, TenantFault, TenantFaults
@@ -72,7 +73,7 @@ class SandboxTenant:
         self.reader: App
         self.fixer: App
         self.ca_file: Path
-        self.authority = self.graph_url = self.exo_url = self.stranger_url = ""
+        self.authority = self.graph_url = self.exo_url = self.stranger_url = self.address_list_url = ""
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as opening:
@@ -127,8 +128,9 @@ class SandboxTenant:
         self.reader = registered("reader", home, now, permissions=every, roles=READER)
         self.fixer = registered("fixer", home, now, permissions=frozenset({Permission.MANAGE}), roles=FIXER)
 
-    def _name_addresses(self, addresses: list[str]) -> None:
-        sign_in, graph, exchange, self.stranger_url = addresses
+    def _name_addresses(self, bases: list[str]) -> None:
+        sign_in, graph, exchange, self.stranger_url = bases
+        self.address_list_url = sign_in + addresses.PATH
         self.authority = f"{sign_in}/{self.tenant_id}"
         self.graph_url, self.exo_url = f"{graph}/v1.0", exchange
         self._graph.base, self._graph.elsewhere = self.graph_url, f"{self.stranger_url}/v1.0"
@@ -142,6 +144,7 @@ class SandboxTenant:
         app.on_response_prepare.append(self._dated)
         app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", self._openid)
         app.router.add_post("/{tenant}/oauth2/v2.0/token", self._token)
+        app.router.add_get(addresses.PATH, self._address_list)
         app.router.add_get(PATH, self._timed(self._graph.listing))
         app.router.add_get(PATH + "/{id}/{call}", self._timed(self._graph.details))
         app.router.add_post("/adminapi/{version:beta|v1\\.0}/{tenant}/InvokeCommand", self._timed(self._invoke.invoke))
@@ -176,6 +179,9 @@ class SandboxTenant:
             return await answering(request, self._now())
 
         return answer
+
+    async def _address_list(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response(addresses.published())
 
     async def _openid(self, request: web.Request) -> web.StreamResponse:
         self.faults.seen[Kind.OPENID] += 1
