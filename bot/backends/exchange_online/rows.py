@@ -43,7 +43,7 @@ def text(row: Mapping[str, Any], name: str, longest: int = LONGEST_TEXT) -> str 
         return None
     if not isinstance(found, str):
         raise ValueError(f"{name} is no text")
-    return found[:longest].strip() or None
+    return _clean(found[:longest]).strip() or None
 
 
 def texts(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ def texts(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
     every = [found] if isinstance(found, str) else found
     if not isinstance(every, list) or not all(isinstance(one, str) for one in every):
         raise ValueError(f"{name} is no list of texts")
-    return tuple(one.strip()[:LONGEST_TEXT] for one in every if one.strip())
+    return tuple(_clean(one.strip()[:LONGEST_TEXT]) for one in every if one.strip())
 
 
 def flag(row: Mapping[str, Any], name: str) -> bool | None:
@@ -67,10 +67,15 @@ def flag(row: Mapping[str, Any], name: str) -> bool | None:
     raise ValueError(f"{name} is no boolean")
 
 
+def _clean(found: str) -> str:
+    """Without halves of characters, which JSON can hold and no database takes."""
+    return found if found.isascii() else found.encode("utf-8", "replace").decode("utf-8")
+
+
 def number(row: Mapping[str, Any], name: str) -> int | None:
     """A whole number of at least 0; None where it is absent."""
     found = row.get(name)
-    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 2**53 else None
 
 
 def moment(value: object, name: str) -> datetime:
@@ -79,9 +84,12 @@ def moment(value: object, name: str) -> datetime:
         raise ValueError(f"{name} is no moment")
     try:
         found = datetime.fromisoformat(value)
-    except ValueError:
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"{name} is no moment") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    if not 2000 <= found.year < 2200:
+        raise ValueError(f"{name} is no moment of our time")
+    return found
 
 
 def span(value: object) -> timedelta | None:
