@@ -2,8 +2,8 @@
 
 Promises: nothing is done on stale facts: configuration and queue are read right before. Only the named recipients of a
 message are rejected, through our override table; without that table a message is returned as a whole, and only when
-every recipient that waits is named. Rejecting entries are taken out again whatever happens; while they stand, other mail
-to the same invalid addresses is returned, too. One act at a time.
+every recipient that waits is named. Rejecting entries are taken out again whatever happens; while they stand, other
+mail to the same invalid addresses is returned, too. One act at a time.
 """
 
 from __future__ import annotations

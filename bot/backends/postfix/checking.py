@@ -135,11 +135,12 @@ async def _log(said: _Said, options: Options, host: PostfixHost, instance: Insta
     try:
         await host.log_since(LogPosition(), instance.settings.get("maillog_file", ""))
     except Unreachable as error:
-        user = options.ssh.partition("@")[0] if options.ssh else getpass.getuser()
-        said.fault(
-            f"{error}; mail that left is only known to be gone",
-            f"adduser {user} adm, or set {said.prefix}LOG to the file (off: do without)",
-        )
+        line = f"{error}; mail that left is only known to be gone"
+        if "No such file" in line and options.log == "auto":
+            said.note(line, "have Postfix write one (postconf -e maillog_file=/var/log/mail.log) or install rsyslog")
+        else:
+            user = options.ssh.partition("@")[0] if options.ssh else getpass.getuser()
+            said.fault(line, f"adduser {user} adm, or set {said.prefix}LOG to the file (off: do without)")
     else:
         said.ok("its mail log can be read: how mail leaves is known")
 

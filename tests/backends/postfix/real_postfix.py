@@ -143,6 +143,11 @@ class RealPostfix:
         """Write one of its files."""
         Path(file).write_text(text)
 
+    def tables(self) -> dict[str, str]:
+        """The text files beside main.cf."""
+        files = (file for file in (self.home / "etc").iterdir() if not file.name.endswith(".db"))
+        return {file.name: file.read_text() for file in files}
+
     def shell(self, line: str) -> None:
         """What an administrator would type."""
         subprocess.run(["/bin/sh", "-ec", line], env=ENVIRONMENT, check=True, timeout=30)

@@ -66,6 +66,9 @@ async def test_an_unreadable_log_is_told(postfix: RealPostfix) -> None:
     found = await findings(postfix.backend(LOG="/nowhere/mail.log"))
     level, fix = about(found, "/nowhere/mail.log can't be read")
     assert (level, "adm" in fix, "MFI_RELAY_LOG" in fix) == ("fault", True, True)
+    postfix.shell(f"rm {postfix.home}/log")
+    level, fix = about(await findings(postfix.backend()), "only known to be gone")
+    assert (level, "maillog_file=" in fix) == ("note", True)
 
 
 async def test_a_wrapper_that_is_not_there_or_does_not_know_the_instance_is_told(postfix: RealPostfix) -> None:

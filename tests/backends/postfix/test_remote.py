@@ -57,27 +57,21 @@ async def test_a_refused_login_is_told_with_its_fix(postfix: RealPostfix) -> Non
     assert fault.level == "fault" and "ssh MFI_RELAY_SSH" in fault.fix
 
 
-@pytest.mark.parametrize(
-    ("script", "error"),
-    [
+async def test_how_far_an_act_came_decides_what_its_failure_means(postfix: RealPostfix) -> None:
+    failing = postfix.home / "failing"
+    for script, error in (
         ("exit 255", OutcomeUnknown),
         ("echo 'mfi-postfix: no' >&2; exit 64", Refused),
         ("echo 'sudo: a password is required' >&2; exit 1", Refused),
         ("echo 'postmap: fatal: disk full' >&2; exit 1", OutcomeUnknown),
         ("sleep 60", OutcomeUnknown),
-    ],
-)
-async def test_how_far_an_act_came_decides_what_its_failure_means(
-    postfix: RealPostfix, script: str, error: type[Exception]
-) -> None:
-    failing = postfix.home / "failing"
-    failing.write_text(
-        f'#!/bin/sh\ncase "$SSH_ORIGINAL_COMMAND" in *-put) {script} ;; *) exec {postfix.wrapper} ;; esac\n'
-    )
-    failing.chmod(0o755)
-    backend = over_ssh(postfix, failing, TIMEOUT="3")
-    with pytest.raises(error):
-        await backend.set_connector_enabled(postfix.key("good"), enabled=False)
+    ):
+        verbs = f'case "$SSH_ORIGINAL_COMMAND" in *-put) {script} ;; *) exec {postfix.wrapper} ;; esac'
+        postfix.write(str(failing), f"#!/bin/sh\n{verbs}\n")
+        failing.chmod(0o755)
+        backend = over_ssh(postfix, failing, TIMEOUT="3")
+        with pytest.raises(error):
+            await backend.set_connector_enabled(postfix.key("good"), enabled=False)
 
 
 def test_ssh_never_asks_and_never_waits_for_ever() -> None:
@@ -128,24 +122,22 @@ async def test_the_wrapper_takes_only_queue_ids(postfix: RealPostfix) -> None:
     assert (status, "expired" in errors.split("Force")[0]) == (0, False)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
+async def test_the_wrapper_lets_no_other_entry_into_the_override_table(postfix: RealPostfix) -> None:
+    for line in (
         "a@b.test\tsmtp:[evil.test]",
         "a@b.test error:5.1.1 spaces",
         "b.test\terror:4.7.1 other code",
         "b.test\tretry:4.3.2 ",
         "# b.test\tretry:4.3.2 x",
         " continued\tretry:4.3.2 x",
-    ],
-)
-async def test_the_wrapper_lets_no_other_entry_into_the_override_table(postfix: RealPostfix, line: str) -> None:
-    table = Path(postfix.config_dir) / "mfi_overrides"
-    status, _, errors = wrapped(
-        postfix, "-c", postfix.config_dir, "override-put", stdin=f"ok.test\tretry:4.3.2 x\n{line}\n"
-    )
-    assert (status, "not allowed" in errors, table.read_text()) == (64, True, "")
-    assert sorted(p.name for p in table.parent.glob(".mfi*")) == []
+    ):
+        given = f"ok.test\tretry:4.3.2 x\n{line}\n"
+        status, _, errors = wrapped(postfix, "-c", postfix.config_dir, "override-put", stdin=given)
+        assert (status, "not allowed" in errors) == (64, True), line
+    assert {name: text for name, text in postfix.tables().items() if "mfi" in name} == {
+        "mfi_overrides": "",
+        "mfi_recipients": postfix.tables()["mfi_recipients"],
+    }
 
 
 async def test_a_rotated_log_is_read_to_its_end_first(postfix: RealPostfix) -> None:
