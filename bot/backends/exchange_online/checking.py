@@ -59,7 +59,7 @@ async def examine(parts: Parts) -> Sequence[Finding]:
     looks = [
         reader.at(
             ("the message trace", lambda: _trace(name, parts.options, parts.trace)),
-            ("the reader's roles", lambda: _reads(name, parts.options.reader, parts.invoker)),
+            ("the reader's roles", lambda: _reads(name, parts.options, parts.invoker)),
         )
     ]
     if parts.fixer is not None and parts.acting is not None:
@@ -148,11 +148,13 @@ async def _trace(name: str, options: Options, trace: Trace) -> list[Finding]:
     return [_ok(name, "the message trace can be read")]
 
 
-async def _reads(name: str, registration: Registration, invoker: Invoker) -> list[Finding]:
+async def _reads(name: str, options: Options, invoker: Invoker) -> list[Finding]:
     """What a sync asks for, and the directory."""
+    registration = options.reader
     try:
         await invoker.read("Get-OutboundConnector")
-        await invoker.read("Get-AcceptedDomain", {"ResultSize": 1})
+        api = "AcceptedDomain" if options.domains_api == "v2" else ""
+        await invoker.read("Get-AcceptedDomain", {"ResultSize": 1}, api=api)
     except NotAllowed as error:
         return [_lacking(name, registration, error, "View-Only Configuration (or Entra's Global Reader)")]
     try:
@@ -180,11 +182,9 @@ async def _changes(name: str, registration: Registration, acting: Invoker) -> li
 def _lacking(name: str, registration: Registration, error: NotAllowed, role: str) -> Finding:
     """401: the application permission is missing; 403: a role for the cmdlet."""
     if error.status == 401:
-        where = (
-            "APIs my organization uses → Office 365 Exchange Online → Application permissions → Exchange.ManageAsApp"
-        )
+        where = "APIs my organization uses → Office 365 Exchange Online → Application permissions → " + error.permission
         fix = _CONSENT.format(id=registration.client_id, where=where)
-        return _fault(name, f"the {registration.role} lacks Exchange.ManageAsApp or its admin consent", fix)
+        return _fault(name, f"the {registration.role} lacks {error.permission} or its admin consent", fix)
     fix = (
         f"give {registration.client_id} the role {role}, in Exchange Online PowerShell with New-ServicePrincipal, "
         "New-RoleGroup and Add-RoleGroupMember as in README, Exchange Online; it takes up to an hour"

@@ -118,6 +118,18 @@ class GraphTrace:
         raise Unreachable(f"the message trace's answer can't be read: {problem}")
 
     async def _ask(self, url: str, *, tries: int, patient: bool = True) -> Answer:
+        answer = await self._signed(url, tries=tries, patient=patient)
+        if answer.status == 401 and not _lacks_principal(_words_of(answer.body)):
+            # A token that was taken back, or lacks what was granted since, is exchanged once.
+            await self._signin.forget()
+            answer = await self._signed(url, tries=tries, patient=patient)
+        if answer.status == 200:
+            return answer
+        if answer.status == 403:
+            await self._signin.forget()
+        raise self._failure(answer)
+
+    async def _signed(self, url: str, *, tries: int, patient: bool) -> Answer:
         token = await self._signin.token(self._places.graph_scope, patient=patient)
         headers = {
             "Authorization": f"Bearer {token}",
@@ -134,19 +146,14 @@ class GraphTrace:
             return await self._wire.send("GET", url, headers=headers)
 
         try:
-            answer = await patiently(once, repeatable=True, clock=self._wire.now, sleep=self._sleep, attempts=tries)
+            return await patiently(once, repeatable=True, clock=self._wire.now, sleep=self._sleep, attempts=tries)
         except Throttled as error:
             self._budget.hold(error.until)
             raise
-        if answer.status == 200:
-            return answer
-        if answer.status in (401, 403):
-            await self._signin.forget()
-        raise self._failure(answer)
 
     def _failure(self, answer: Answer) -> BackendError:
         words = _words_of(answer.body)
-        if SERVICE_PRINCIPAL in words or "service principal-less" in words.lower():
+        if _lacks_principal(words):
             return NoServicePrincipal(
                 f"the tenant lacks Microsoft's service principal of the message trace; "
                 f"once: New-MgServicePrincipal -AppId {SERVICE_PRINCIPAL} (then wait up to some hours)"
@@ -163,6 +170,10 @@ class GraphTrace:
 
 class _BehindOurClock(Refused):
     """The service's clock is behind ours: what is now for us is the future there."""
+
+
+def _lacks_principal(words: str) -> bool:
+    return SERVICE_PRINCIPAL in words or "service principal-less" in words.lower()
 
 
 def _quoted(value: str) -> str:

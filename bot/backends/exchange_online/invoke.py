@@ -23,6 +23,8 @@ from bot.backends.ports import BackendError, OutcomeUnknown, Refused, Unreachabl
 
 ANCHOR = "APP:SystemMailbox{{bb558c35-97f1-4cb9-8ff7-d53741dc928c}}@{}"
 """The mailbox that routes app-only requests; the same in every tenant."""
+MANAGE = "Exchange.ManageAsApp"
+MANAGE_V2 = "Exchange.ManageAsAppV2"
 MAX_PAGES = 200
 PAUSE = 0.1
 """Seconds between two requests."""
@@ -40,9 +42,10 @@ class CmdletError(Refused):
 class NotAllowed(Refused):
     """The app registration lacks a grant. `status` 401: the application permission; 403: a role (or no such cmdlet)."""
 
-    def __init__(self, text: str, status: int) -> None:
+    def __init__(self, text: str, status: int, permission: str) -> None:
         super().__init__(text)
         self.status = status
+        self.permission = permission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,17 @@ class Invoker:
                 raise OutcomeUnknown(f"Exchange's answer to {cmdlet} can't be read") from None
 
     async def _sent(self, url: str, cmdlet: str, parameters: Mapping[str, Any], *, repeatable: bool) -> Answer:
+        answer = await self._signed(url, cmdlet, parameters, repeatable=repeatable)
+        if answer.status == 401:
+            # Nothing was carried out. A token that was taken back, or lacks what was granted since, is exchanged once.
+            await self._signin.forget()
+            answer = await self._signed(url, cmdlet, parameters, repeatable=repeatable)
+        if answer.status in (200, 204):
+            return answer
+        permission = MANAGE_V2 if "/v2.0/" in url else MANAGE
+        raise failure(answer, cmdlet, self._signin.registration.role, permission, repeatable=repeatable)
+
+    async def _signed(self, url: str, cmdlet: str, parameters: Mapping[str, Any], *, repeatable: bool) -> Answer:
         token = await self._signin.token(self._places.exo_scope)
         body = {"CmdletInput": {"CmdletName": cmdlet, "Parameters": dict(parameters)}}
 
@@ -138,12 +152,7 @@ class Invoker:
             async with self._pace:
                 return await self._wire.send("POST", url, headers=self._headers(token, cmdlet), json=body)
 
-        answer = await patiently(once, repeatable=repeatable, clock=self._wire.now, sleep=self._sleep)
-        if answer.status in (401, 403):
-            await self._signin.forget()
-        if answer.status in (200, 204):
-            return answer
-        raise failure(answer, cmdlet, self._signin.registration.role, repeatable=repeatable)
+        return await patiently(once, repeatable=repeatable, clock=self._wire.now, sleep=self._sleep)
 
     def _headers(self, token: str, cmdlet: str) -> dict[str, str]:
         return {
@@ -160,12 +169,14 @@ class Invoker:
         }
 
 
-def failure(answer: Answer, cmdlet: str, role: str, *, repeatable: bool) -> BackendError:
-    """What an answer other than 200 means."""
+def failure(answer: Answer, cmdlet: str, role: str, permission: str, *, repeatable: bool) -> BackendError:
+    """What an answer other than 200 means. `permission`: the one without which nobody is let in."""
     if answer.status == 401:
-        return NotAllowed(f"Exchange does not let the {role} in (401): it lacks Exchange.ManageAsApp", 401)
+        text = f"Exchange does not let the {role} in (401): it lacks {permission}"
+        return NotAllowed(text, 401, permission)
     if answer.status == 403:
-        return NotAllowed(f"Exchange does not let the {role} run {cmdlet} (403): it lacks a role for that", 403)
+        text = f"Exchange does not let the {role} run {cmdlet} (403): it lacks a role for that"
+        return NotAllowed(text, 403, permission)
     words, type_name = error_of(answer.body)
     if answer.status >= 500 or answer.status == 408:
         text = f"Exchange had trouble with {cmdlet} (HTTP {answer.status}): {words or 'no reason given'}"

@@ -65,6 +65,13 @@ async def test_rights_are_really_looked_at(make: Make, tenant: SandboxTenant) ->
     assert "ExchangeMessageTrace.Read.All" in says
 
 
+async def test_the_official_api_wants_another_permission(make: Make, tenant: SandboxTenant) -> None:
+    tenant.reader.permissions = frozenset({Permission.MANAGE, Permission.TRACE})
+    assert await faults_of(make()) == []
+    (finding,) = await faults_of(make(ACCEPTED_DOMAINS_API="v2"))
+    assert "Exchange.ManageAsAppV2" in finding.says and "Exchange.ManageAsAppV2" in finding.fix
+
+
 async def test_a_sign_in_that_fails_is_told_once(make: Make) -> None:
     found = await faults_of(make(CLIENT_SECRET="guessed"))
     assert len(found) == 1

@@ -167,7 +167,7 @@ def test_the_real_words_of_an_error_and_its_type(body: bytes, words: str, type_n
     ],
 )
 def test_what_an_answer_means(status: int, body: bytes, repeatable: bool, kind: type[BackendError]) -> None:
-    found = failure(Answer(status, {}, body), "Set-X", "reader", repeatable=repeatable)
+    found = failure(Answer(status, {}, body), "Set-X", "reader", "P", repeatable=repeatable)
     assert type(found) is kind
 
 

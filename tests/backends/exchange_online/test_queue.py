@@ -224,13 +224,18 @@ async def test_the_reader_without_the_trace_is_refused_with_the_fix(
         await backend.snapshot()
 
 
-async def test_a_right_that_was_just_granted_counts_at_once(
-    backend: ExchangeOnlineBackend, tenant: SandboxTenant
-) -> None:
+async def test_a_token_that_was_taken_back_is_exchanged(backend: ExchangeOnlineBackend, tenant: SandboxTenant) -> None:
     await backend.snapshot()
     tenant.revoke_tokens()
+    assert len(waiting(await backend.snapshot())) == 4
+
+
+async def test_a_right_that_was_just_granted_counts_at_once(make: Make, tenant: SandboxTenant) -> None:
+    backend, granted = make(), tenant.reader.permissions
+    tenant.reader.permissions = frozenset()
     with pytest.raises(BackendError):
         await backend.snapshot()
+    tenant.reader.permissions = granted
     assert len(waiting(await backend.snapshot())) == 4
 
 
