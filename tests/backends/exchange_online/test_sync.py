@@ -13,8 +13,8 @@ from bot.sandbox.mail_system import MailSystem
 from bot.services.syncing import Syncing
 from storage import connectors, messages
 from storage.connection import Store
-from storage.records import QueuedMessage, SyncCounts
-from tests.backends.exchange_online.bench import Clock
+from storage.records import MessageStatus, QueuedMessage, SyncCounts
+from tests.backends.exchange_online.bench import Clock, deliver
 
 
 @pytest.fixture
@@ -47,3 +47,19 @@ async def test_a_sync_stores_it_all_and_the_next_one_writes_no_message(
     stored = await queue(store, mail)
     assert stored["bob@onprem.test"].connector_id == by_name["To on-prem"]
     assert stored["eve@fabrikam.test"].connector_id == by_name["Partner"]
+
+
+async def test_what_left_is_stored_with_how_it_left(
+    store: Store, backend: ExchangeOnlineBackend, mail: MailSystem, clock: Clock
+) -> None:
+    syncing = Syncing(store, {"exo": backend}, Policy(), clock, default_channel="C1")
+    await syncing.sync("exo")
+    refs = {entry.recipient: entry.ref for entry in mail.tenant.queued()}
+    clock.forward(minutes=6)
+    deliver(mail, refs["bob@onprem.test"], clock())
+    mail.tenant.reject([refs["gone@onprem.test"]], "550 5.1.10 RESOLVER.ADR.RecipientNotFound", clock())
+    await syncing.sync("exo")
+    stored = await queue(store, mail)
+    assert stored["bob@onprem.test"].status is MessageStatus.DELIVERED
+    assert stored["gone@onprem.test"].status is MessageStatus.REJECTED
+    assert stored["o'hara@onprem.test"].status is MessageStatus.QUEUED
