@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from bot.backends.ports import MessageRef, Snapshot
-from bot.backends.postfix.recall import WAITED
 from bot.core.capabilities import Capability
 from storage.records import ConnectorKind, DomainType, MessageStatus, TlsSetting
 from tests.backends.postfix.real_postfix import RealPostfix, until
@@ -84,23 +82,3 @@ async def test_an_instance_that_may_not_act_only_reads(postfix: RealPostfix) -> 
         Capability.READ_QUEUE,
         Capability.READ_REASONS,
     }
-
-
-async def test_how_mail_left_while_nobody_looked_is_read_after_a_start(postfix: RealPostfix) -> None:
-    before = postfix.backend()
-    await postfix.send("games@senders.test", ["alice@refused.test"])
-    (waiting,) = (await until(before.snapshot, all_deferred(1))).messages or ()
-    await asyncio.sleep(max(0.0, (waiting.received_at - datetime.now(UTC) + WAITED).total_seconds() + 1))
-    await postfix.servers.set_behaviour("refused", "good_plain")
-    await before.retry(postfix.key("refused"))
-    after = postfix.backend()
-    ref = MessageRef(key=waiting.key, recipient=waiting.recipient)
-    await until(lambda: after.messages([ref]), lambda found: [m.status for m in found] == [MessageStatus.DELIVERED])
-    (ended,) = await after.messages([ref])
-    assert (ended.sender, ended.received_at, ended.expires_at, ended.size, ended.connector_key) == (
-        waiting.sender,
-        waiting.received_at,
-        waiting.expires_at,
-        waiting.size,
-        waiting.connector_key,
-    )
