@@ -15,13 +15,12 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from bot.backends.ports import Backend
-from bot.core.capabilities import Capability
+from bot.backends.present import PresentCapabilities
 from bot.core.permissions import Admins
 from bot.jobs import Jobs, Tick, Work
 from bot.probes.runner import Prober
 from bot.services.delivery import Delivery
 from bot.services.fix import Fix
-from bot.services.syncing import Syncing
 from bot.services.upkeep import Upkeep
 from bot.settings import Settings, SettingsError
 from bot.slack.client import SlackPoster, make_client
@@ -37,6 +36,8 @@ from bot.wiring import (
     make_mail_exchangers,
     make_prober,
     make_probing,
+    make_syncing,
+    own_intervals,
     utc_now,
 )
 from knowledge.articles import articles
@@ -110,7 +111,7 @@ class Bot:
     def __init__(self, settings: Settings, store: Store, backends: Mapping[str, Backend], prober: Prober) -> None:
         assert settings.bot_token and settings.app_token and settings.alert_channel
         policy, channel = settings.policy(), settings.alert_channel
-        capabilities: dict[str, frozenset[Capability]] = {n: b.capabilities for n, b in backends.items()}
+        capabilities = PresentCapabilities(backends)
         self._settings = settings
         self._client = make_client(settings.bot_token.reveal(), settings.api_url)
         admins = Admins.of(settings.admins or ())
@@ -133,7 +134,7 @@ class Bot:
             capabilities=capabilities,
             fallback_channel=channel,
         )
-        self._syncing = Syncing(store, backends, policy, utc_now, default_channel=channel)
+        self._syncing = make_syncing(settings, store, backends)
         self._ranges = make_address_ranges(settings, store)
         self._upkeep = Upkeep(store, policy, utc_now, default_channel=channel)
         deps = SlackDeps(
@@ -150,9 +151,10 @@ class Bot:
         )
         self._tasks = deps.tasks
         self._socket = GuardedSocket(build_app(deps), settings.app_token.reveal(), self._client)
+        often = min([settings.sync_interval, *own_intervals(settings).values()])
         self._jobs = Jobs(
             [
-                Tick(name="sync", every=settings.sync_interval, work=self._told(self._syncing.tick)),
+                Tick(name="sync", every=often, work=self._told(self._syncing.tick)),
                 Tick(name="probe", every=PROBE_TICK, work=self._told(self._probing.tick)),
                 Tick(name="upkeep", every=UPKEEP_TICK, work=self._told(self._upkeep.tick)),
                 Tick(name="verify", every=VERIFY_TICK, work=self._told(self._fix.verify_due)),

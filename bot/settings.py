@@ -9,17 +9,16 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from dotenv.parser import parse_stream
 
 from bot.core.policy import Policy
-
-T = TypeVar("T")
+from bot.secret import Secret
 
 DEFAULT_API_URL = "https://slack.com/api/"
 RANGES_URL = "https://endpoints.office.com/endpoints/worldwide"
@@ -33,25 +32,6 @@ class SettingsError(Exception):
         self.problems = tuple(problems)
 
 
-class Secret(str):
-    """A string that does not show itself in logs and tracebacks; `.reveal()` gives the value."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-    def __str__(self) -> str:
-        return "***"
-
-    def __format__(self, spec: str) -> str:
-        return format("***", spec)
-
-    def reveal(self) -> str:
-        """The value itself: pass it on, never print it."""
-        return str.__str__(self)
-
-
 @dataclass(frozen=True, slots=True)
 class BackendSpec:
     """One mail system to read: `MFI_BACKENDS=name=kind`; its own settings are `MFI_<NAME>_…` (here without prefix)."""
@@ -59,6 +39,11 @@ class BackendSpec:
     name: str
     kind: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def interval(self) -> timedelta | None:
+        """`MFI_<NAME>_INTERVAL`: how often it is read, if not as often as the others; `load` has checked it."""
+        return _seconds(self.options["INTERVAL"]) if self.options.get("INTERVAL") else None
 
 
 # --- one reader per kind of value; each raises ValueError with what it wants ---------------------------------------
@@ -318,7 +303,8 @@ class Settings:
     def policy(self) -> Policy:
         """The thresholds of triage as these settings have them; a mail system read seldom is stale later."""
         named = {f.name for f in fields(Policy)} & {f.name for f in fields(self)}
-        stale_after = max(Policy().stale_after, 3 * self.sync_interval)
+        slowest = max((b.interval or self.sync_interval for b in self.backends or ()), default=self.sync_interval)
+        stale_after = max(Policy().stale_after, 3 * slowest)
         return Policy(**{name: getattr(self, name) for name in named}, stale_after=stale_after)
 
 
@@ -363,11 +349,11 @@ def load(environ: Mapping[str, str], *, to_run: bool = False) -> Settings:
             values[setting.attribute] = None
             if to_run and setting.name in _NEEDED_TO_RUN and not any(p.startswith(setting.name) for p in problems):
                 problems.append(f"{setting.name} {_NEEDED_TO_RUN[setting.name]}")
+    named = values.get("backends") or ()
+    values["backends"] = tuple(replace(b, options=_options(b.name, environ)) for b in named)
+    problems += [p for b in values["backends"] for p in _bad_interval(b)]
     if problems:
         raise SettingsError(problems)
-    values["backends"] = tuple(
-        BackendSpec(spec.name, spec.kind, _options(spec.name, environ)) for spec in values["backends"] or ()
-    )
     return Settings(**values)
 
 
@@ -382,6 +368,14 @@ def _text_of(setting: Setting, environ: Mapping[str, str], problems: list[str]) 
     except (OSError, UnicodeDecodeError):
         problems.append(f"{setting.name}_FILE names a file that can't be read as text")
         return ""
+
+
+def _bad_interval(backend: BackendSpec) -> list[str]:
+    try:
+        assert backend.interval is None or backend.interval > timedelta(0)
+        return []
+    except ValueError as problem:
+        return [f"MFI_{backend.name.upper()}_INTERVAL {problem}"]
 
 
 def _options(name: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bot.services.fix_look import MailExchangers
 from bot.services.probing import Probing
 from bot.services.syncing import Syncing
 from bot.settings import Settings, SettingsError
+from storage import syncs
 from storage.connection import Store
 
 LOG = logging.getLogger(__name__)
@@ -46,6 +47,24 @@ def make_backends(settings: Settings) -> dict[str, Backend]:
     if problems:
         raise SettingsError(problems)
     return backends
+
+
+def make_syncing(settings: Settings, store: Store, backends: Mapping[str, Backend]) -> Syncing:
+    """What reads these mail systems, each at its own interval."""
+    return Syncing(
+        store,
+        backends,
+        settings.policy(),
+        utc_now,
+        default_channel=settings.alert_channel or "",
+        every=settings.sync_interval,
+        intervals=own_intervals(settings),
+    )
+
+
+def own_intervals(settings: Settings) -> dict[str, timedelta]:
+    """How often a mail system is read, where it has an interval of its own."""
+    return {spec.name: spec.interval for spec in settings.backends or () if spec.interval}
 
 
 def make_prober(settings: Settings) -> Prober:
@@ -106,14 +125,15 @@ async def sync_once(settings: Settings, store: Store, names: Sequence[str]) -> l
     """Read these mail systems once; one outcome each: backend, counts, error."""
     outcomes = []
     async with closing(make_backends(settings)) as backends:
-        syncing = Syncing(store, backends, settings.policy(), utc_now, default_channel=settings.alert_channel or "")
+        syncing = make_syncing(settings, store, backends)
         for name in names:
             try:
                 counts = await syncing.sync(name)
                 flat = {f"{part} {k}": n for part, c in counts.items() for k, n in asdict(c).items() if n}
-                outcomes.append({"backend": name, "counts": flat, "error": None})
+                runs = await store.read(syncs.latest)
+                outcomes.append({"backend": name, "counts": flat, "error": None, "notes": list(runs[name].notes)})
             except BackendError as error:
-                outcomes.append({"backend": name, "counts": {}, "error": str(error)})
+                outcomes.append({"backend": name, "counts": {}, "error": str(error), "notes": []})
     return outcomes
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.secret import Secret
 from bot.settings import (
     SETTINGS,
-    Secret,
     Settings,
     SettingsError,
     load,
@@ -145,3 +145,17 @@ def test_every_setting_is_in_the_example_the_readme_and_the_class():
 
 def test_a_mail_system_that_is_read_seldom_is_stale_later():
     assert load({"MFI_SYNC_INTERVAL": "10m"}).policy().stale_after == timedelta(minutes=30)
+
+
+def test_a_mail_system_may_be_read_at_its_own_interval_and_is_stale_accordingly() -> None:
+    environ = {"MFI_BACKENDS": "cloud=lab,near=lab", "MFI_CLOUD_INTERVAL": "10m", "MFI_SYNC_INTERVAL": "3"}
+    settings = load(environ)
+    assert [b.interval for b in settings.backends or ()] == [timedelta(minutes=10), None]
+    assert settings.policy().stale_after == timedelta(minutes=30)
+
+
+def test_a_bad_interval_of_a_mail_system_is_named() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({"MFI_BACKENDS": "cloud=lab", "MFI_CLOUD_INTERVAL": "soon"})
+    (problem,) = refused.value.problems
+    assert problem.startswith("MFI_CLOUD_INTERVAL wants seconds")

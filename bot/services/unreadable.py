@@ -44,7 +44,7 @@ def note_miss(
         if incidents.last_evidence(db, known.id).get("error") == error:
             return None
         return record_event(db, known.id, EventKind.EVIDENCE, now=now, data={"evidence": evidence})
-    if count < MISSES or since is None or not steady or now - since < min(PATIENCE, 10 * interval):
+    if not channel or count < MISSES or since is None or not steady or now - since < min(PATIENCE, 10 * interval):
         return None
     previous = incidents.last_resolved(db, None, code_of(backend))
     new = incidents.insert(

@@ -26,6 +26,7 @@ from storage.records import Incident, OutboxItem, QueueSummary
 Capabilities = Mapping[str, frozenset[Capability]]
 
 SHOWN = 10
+NOTES_SHOWN = 3
 LATE_AFTER = timedelta(minutes=2)
 
 
@@ -147,4 +148,5 @@ def _sync_line(db: Database, run: SyncRun, policy: Policy, now: datetime) -> str
     read = f"read {plain_span(now - good)} ago" if good else "never read yet"
     stale = " (stale)" if good and now - good > policy.stale_after else ""
     failing = f"; last try failed: {run.error}" if run.error else ""
-    return f"{read}{stale}{failing}"
+    notes = "".join(f"; {note}" for note in run.notes[:NOTES_SHOWN])
+    return f"{read}{stale}{failing}{notes}"

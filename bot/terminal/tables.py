@@ -67,7 +67,8 @@ def render_syncs(outcomes: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [o["backend"], o["error"] or "read", ", ".join(f"{k} {v}" for k, v in o["counts"].items())] for o in outcomes
     ]
-    return table(["Mail system", "Result", "What changed"], rows)
+    notes = [f"{o['backend']}: {one_line(note)}" for o in outcomes for note in o.get("notes", ())]
+    return "\n".join([table(["Mail system", "Result", "What changed"], rows), *notes])
 
 
 def one_line(text: str) -> str:
