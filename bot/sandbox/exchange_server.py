@@ -191,7 +191,8 @@ class SandboxExchangeServer:
                 counts[queue] = counts.get(queue, 0) + 1
                 messages[identity] = _message(identity, queue, entry)
             messages[identity]["Recipients"].append(_recipient(entry))
-            errors[queue] = (entry, _last_error(entry))
+            if entry.reason or queue not in errors:
+                errors[queue] = (entry, _last_error(entry))
         listed = list(messages.values())[: self.faults.max_messages]
         shown: dict[str, int] = {}
         for message in listed:

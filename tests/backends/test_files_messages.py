@@ -245,3 +245,32 @@ def test_no_column_is_both_read_and_ignored() -> None:
 )
 def test_status_words_are_known_whatever_their_spelling(word: str, wanted: Standing | None) -> None:
     assert standing(word) is wanted
+
+
+WHOLE = (
+    "date_time_utc,client_ip,client_hostname,server_ip,server_hostname,source_context,connector_id,source,event_id,"
+    "internal_message_id,message_id,network_message_id,recipient_address,recipient_status,total_bytes,recipient_count,"
+    "related_recipient_address,reference,message_subject,sender_address,return_path,message_info,directionality,"
+    "tenant_id,original_client_ip,original_server_ip,custom_data\r\n"
+)
+
+
+def whole_event(at: str, event_id: str, recipients: str, status: str) -> str:
+    cells = {"date_time_utc": at, "event_id": event_id, "recipient_address": recipients, "recipient_status": status}
+    cells |= {"network_message_id": ID, "sender_address": "app@contoso.com", "message_subject": 'a "b", c'}
+    row = [cells.get(name, "x") for name in WHOLE.strip().split(",")]
+    return ",".join('"' + cell.replace('"', '""') + '"' for cell in row).replace('"x"', "") + "\r\n"
+
+
+def test_the_whole_detailed_report_of_27_columns_is_folded_to_the_newest_reason(path: Path) -> None:
+    one, two = "user@onprem.contoso.com", "b@onprem.contoso.com"
+    content = WHOLE + whole_event("2026-11-24T04:30:00.0000000Z", "RECEIVE", f"{one};{two}", "")
+    content += whole_event("2026-11-24T05:30:00.0000000Z", "DEFER", f"{one};{two}", LED)
+    content += whole_event("2026-11-24T04:45:00.0000000Z", "DEFER", one, "450 4.4.315 Connection timed out")
+    content += whole_event("2026-11-24T05:40:00.0000000Z", "SEND", two, "250 2.1.5 Recipient OK")
+    parsed = read_messages(text(path, content, "utf-16-le"))
+    assert parsed.problems == ()
+    assert [(m.recipient, m.status, m.reason, m.received_at) for m in parsed.rows] == [
+        (one, MessageStatus.QUEUED, LED, AT),
+        (two, MessageStatus.DELIVERED, "250 2.1.5 Recipient OK", AT),
+    ]

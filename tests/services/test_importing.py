@@ -248,3 +248,64 @@ async def test_connectors_that_a_later_export_lacks_are_named(store: Store, path
     assert (await take(store, path, "connectors", CONNECTORS)).notes == ()
     report = await take(store, path, "connectors", CONNECTORS[:1])
     assert report.notes == ("2 known before and not in this file, still watched: Hub, To Fabrikam",)
+
+
+async def test_one_document_of_an_exchange_server_gives_all_four_kinds(store: Store, path: Path) -> None:
+    at, guid = "2026-11-24T04:00:00.000Z", "4520e633-d83d-411a-bbe4-6a84648674ee"
+    document = {
+        "format": "mfi-exchange",
+        "version": 1,
+        "server": "EX01",
+        "acts": False,
+        "started_at": at,
+        "finished_at": at,
+        "queues": [
+            {
+                "Identity": "EX01\\15",
+                "DeliveryType": "SmartHostConnectorDelivery",
+                "MessageCount": 1,
+                "NextHopConnector": guid,
+                "LastError": LED,
+                "Complete": True,
+            }
+        ],
+        "messages": [
+            {
+                "Identity": "EX01\\15\\7",
+                "Queue": "EX01\\15",
+                "FromAddress": "app@contoso.com",
+                "Recipients": [{"Address": "user@onprem.contoso.com", "Status": "Retry", "LastError": ""}],
+                "DateReceived": at,
+            }
+        ],
+        "connectors": [
+            {
+                "Name": "Hub",
+                "Guid": guid,
+                "Enabled": True,
+                "AddressSpaces": ["SMTP:onprem.contoso.com;1"],
+                "SmartHosts": ["hub.contoso.com"],
+                "DNSRoutingEnabled": False,
+                "RequireTLS": False,
+            }
+        ],
+        "domains": [{"DomainName": "onprem.contoso.com", "DomainType": "InternalRelay", "MatchSubDomains": False}],
+        "directory": {
+            "read_at": at,
+            "complete": True,
+            "count": 1,
+            "domains": ["onprem.contoso.com"],
+            "addresses": ["user@onprem.contoso.com"],
+        },
+        "counts": {"queues": 1, "messages": 1, "connectors": 1, "domains": 1},
+        "errors": [],
+        "truncated": False,
+    }
+    for kind in ImportKind:
+        report = await take(store, path, kind, document)
+        assert (report.counts.added, report.problems) == (1, ())
+    (message,) = await tracked(store, ("EX01\\15\\7", "user@onprem.contoso.com"))
+    (hub,) = await store.read(connectors.every)
+    assert (message.connector_id, message.code, hub.key) == (hub.id, "4.4.316", guid)
+    assert message.reason is not None
+    assert message.reason.startswith("450 4.4.316 Connection refused")

@@ -124,7 +124,7 @@ def _document(path: Path, key: bytes | None) -> Document:
         signed = _signed(path, content, key)
         if key is not None and flag(found, "acts") and not signed:
             raise ValueError("its signature is missing or wrong: both sides need the same key file")
-        return _taken_apart(path.name, found, signed=signed)
+        return understood(path.name, found, signed=signed)
     except (ValueError, KeyError, RecursionError) as error:
         why = str(error) if not isinstance(error, json.JSONDecodeError | RecursionError) else "it is no whole JSON"
         raise Unreachable(f"{path.name} can't be used: {why}") from None
@@ -145,7 +145,8 @@ def _signed(path: Path, content: bytes, key: bytes | None) -> bool:
     return is_signed(key, content, said.decode("ascii", "replace").strip())
 
 
-def _taken_apart(name: str, found: Json, *, signed: bool) -> Document:
+def understood(name: str, found: Json, *, signed: bool) -> Document:
+    """The document in this JSON object. Raises ValueError."""
     parts = {part: rows(found, part) for part in ("queues", "messages", "connectors", "domains")}
     counts = found.get("counts")
     for part, listed in parts.items():

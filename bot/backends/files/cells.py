@@ -23,7 +23,8 @@ def text(value: Any, limit: int = MAX_TEXT) -> str | None:
     """One line of clean text, or None when there is none."""
     if value is None or isinstance(value, list | dict):
         return None
-    clean = _UNSAFE.sub(" ", str(value)[: 2 * limit]).strip()
+    clean = str(value)[: 2 * limit]
+    clean = clean.strip() if clean.isprintable() else _UNSAFE.sub(" ", clean).strip()
     return clean[:limit].rstrip() or None
 
 

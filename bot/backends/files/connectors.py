@@ -1,16 +1,27 @@
-"""Connectors as `Get-OutboundConnector` exports them, and accepted domains as `Get-AcceptedDomain` does."""
+"""Connectors as `Get-OutboundConnector` and `Get-SendConnector` export them, and accepted domains."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bot.backends.exchange_server.settings_facts import Settings
 from bot.backends.files import cells
 from bot.backends.files.parsed import BadRow, Parsed, Problems, UnreadableFile, listing
+from bot.backends.files.server_exports import (
+    SEND_CONNECTORS_COMMAND,
+    document_of,
+    document_settings,
+    is_document,
+    is_send_connector,
+    send_connector,
+)
 from bot.backends.files.table import Row, Table, folded, opened
 from storage.records import ConnectorFacts, ConnectorKind, DomainFacts, DomainType, TlsSetting
 
@@ -40,50 +51,84 @@ _LONGEST_INTERVAL = 7 * 86400
 
 def read_connectors(path: Path, backend: str = "files") -> Parsed[ConnectorFacts]:
     """The connectors of an export. Raises UnreadableFile with the command that exports them right."""
-    return _read(path, CONNECTORS_COMMAND, ("Name", "ConnectorType"), lambda row: _connector(row, backend))
+    return _read(
+        path, backend, _Export(CONNECTORS_COMMAND, ("Name", "ConnectorType")), _any_connector, lambda s: s.connectors
+    )
 
 
 def read_domains(path: Path, backend: str = "files") -> Parsed[DomainFacts]:
     """The accepted domains of an export. Raises UnreadableFile with the command that exports them right."""
-    return _read(path, DOMAINS_COMMAND, ("DomainName", "DomainType"), lambda row: _domain(row, backend))
+    return _read(path, backend, _Export(DOMAINS_COMMAND, ("DomainName", "DomainType")), _domain, lambda s: s.domains)
 
 
-def _read(path: Path, command: str, required: tuple[str, ...], convert: Callable[[Row], _Facts]) -> Parsed[_Facts]:
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """What makes a file of the wanted kind, and the columns that it has to have."""
+
+    command: str
+    required: tuple[str, ...]
+
+    def of(self, columns: Iterable[str]) -> _Export:
+        """Send connectors have columns of their own."""
+        ours = self.command == CONNECTORS_COMMAND and is_send_connector(map(folded, columns))
+        return _Export(SEND_CONNECTORS_COMMAND, ("Name", "AddressSpaces")) if ours else self
+
+
+def _read(
+    path: Path,
+    backend: str,
+    export: _Export,
+    convert: Callable[[Row, str], _Facts],
+    pick: Callable[[Settings], Sequence[_Facts]],
+) -> Parsed[_Facts]:
     problems = Problems()
     with opened(path, problems) as table:
-        rows = list(_checked(table, path, command, required))
+        first = next(table.rows, None)
+        if first and is_document(first.cells):
+            settings = document_settings(document_of(first.cells, path), path, backend, problems)
+            return Parsed(tuple(pick(settings)), problems.all())
+        listed = Table(table.columns, chain([first] if first else [], table.rows))
+        rows = list(_checked(listed, path, export))
     facts: dict[str, _Facts] = {}
     for row in rows:
         try:
-            fact = convert(row)
+            fact = convert(row, backend)
             key = fact.key if isinstance(fact, ConnectorFacts) else fact.name
             if key in facts:
-                raise BadRow(f"{row.cells[folded(required[0])]!r} stands in the file twice; the first one was taken")
+                raise BadRow(
+                    f"{row.cells[folded(export.required[0])]!r} stands in the file twice; the first one was taken"
+                )
             facts[key] = fact
         except BadRow as error:
             problems.add(row.line, str(error))
     return Parsed(tuple(facts.values()), problems.all())
 
 
-def _checked(table: Table, path: Path, command: str, required: tuple[str, ...]) -> Iterable[Row]:
+def _checked(table: Table, path: Path, export: _Export) -> Iterable[Row]:
     """The rows, after a look at whether the columns are there and were exported as values."""
-    _insist(table.columns, path, command, required)
+    export = export.of(table.columns)
+    _insist(table.columns, path, export)
     for number, row in enumerate(table.rows):
         if number == 0 and not table.columns:
-            _insist(row.cells, path, command, required)
-        for column in ("SmartHosts", "RecipientDomains"):
+            export = export.of(row.cells)
+            _insist(row.cells, path, export)
+        for column in ("SmartHosts", "RecipientDomains", "AddressSpaces"):
             if cells.spoiled(row.cells.get(folded(column))):
                 raise UnreadableFile(
-                    f"{path}: the column {column} holds a type's name, not the values; export with: {command}"
+                    f"{path}: the column {column} holds a type's name, not the values; export with: {export.command}"
                 )
         yield row
 
 
-def _insist(columns: Iterable[str], path: Path, command: str, required: tuple[str, ...]) -> None:
+def _insist(columns: Iterable[str], path: Path, export: _Export) -> None:
     names = {folded(c) for c in columns}
-    lacking = [c for c in required if folded(c) not in names]
+    lacking = [c for c in export.required if folded(c) not in names]
     if names and lacking:
-        raise UnreadableFile(f"{path} has no column {listing(lacking)}; export with: {command}")
+        raise UnreadableFile(f"{path} has no column {listing(lacking)}; export with: {export.command}")
+
+
+def _any_connector(row: Row, backend: str) -> ConnectorFacts:
+    return send_connector(row.cells, backend) if is_send_connector(row.cells) else _connector(row, backend)
 
 
 def _connector(row: Row, backend: str) -> ConnectorFacts:
@@ -166,12 +211,13 @@ def _one_of(words: Mapping[str, _Word], value: Any, column: str) -> _Word:
 
 def _domain(row: Row, backend: str) -> DomainFacts:
     get = _getter(row.cells)
-    name = (cells.text(get("DomainName"), 255) or "").lower()
+    stated = (cells.text(get("DomainName"), 255) or "").lower()
+    name = stated.removeprefix("*.")
     if not _DOMAIN.fullmatch(name):
         raise BadRow(f"DomainName is {name[:60]!r}, which is not a domain")
     return DomainFacts(
         backend=backend,
         name=name,
         type=_one_of(_DOMAIN_TYPES, get("DomainType"), "DomainType"),
-        match_subdomains=cells.boolean(get("MatchSubDomains"), "MatchSubDomains") or False,
+        match_subdomains=cells.boolean(get("MatchSubDomains"), "MatchSubDomains") or stated != name,
     )

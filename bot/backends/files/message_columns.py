@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import Enum
+from functools import lru_cache
 
 from bot.backends.files.table import folded
 
@@ -95,6 +96,7 @@ def standing(word: str) -> Standing | None:
     return WORDS.get(folded(word))
 
 
+@lru_cache(maxsize=1024)
 def column_of(name: str) -> str:
     """The column's folded name, without the time zone that some exports put into it."""
     found = _DATED.fullmatch(folded(name))

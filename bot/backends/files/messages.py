@@ -1,4 +1,5 @@
-"""Queued messages from message-trace exports: the admin center's, both historical reports, Graph's JSON, simple CSV.
+"""Queued messages from message-trace exports: the admin center's, both historical reports, Graph's JSON, simple CSV;
+and from what an Exchange Server lists (server_exports).
 
 A file may tell several things of one message and recipient (the detailed report has a row per event): the last counts.
 Rows that say "pending" or "deferred" are queued; delivered and failed ones come out as ended, so that mail that we know
@@ -12,12 +13,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from bot.backends.files import cells
 from bot.backends.files.message_columns import ALIASES, Standing, column_of, standing, unknown
 from bot.backends.files.parsed import BadRow, Parsed, Problems, UnreadableFile, listing
+from bot.backends.files.server_exports import (
+    document_messages,
+    document_of,
+    is_document,
+    is_queue_message,
+    queue_messages,
+    refuse_queues,
+)
 from bot.backends.files.table import Row, Table, folded, opened
 from storage.records import DEFAULT_EXPIRY, MessageFacts, MessageStatus
 
@@ -65,16 +75,42 @@ class _Layout:
 def read_messages(path: Path, backend: str = "files", expiry: timedelta = DEFAULT_EXPIRY) -> Parsed[MessageFacts]:
     """One row per message and recipient. `expiry`: how long after arrival a message bounces, if the file is silent."""
     problems = Problems()
-    tracks: dict[tuple[str, str], _Track] = {}
     with opened(path, problems) as table:
-        layout = _layout(table.columns, path, problems)
-        for row in _checked(table, path, problems):
-            try:
-                _take(row, layout, tracks)
-            except BadRow as error:
-                problems.add(row.line, str(error))
+        first = next(table.rows, None)
+        columns = tuple(map(folded, table.columns)) or tuple(first.cells if first else ())
+        rows = chain([first] if first else [], table.rows)
+        if first and is_document(first.cells):
+            facts = document_messages(document_of(first.cells, path), path, backend, problems)
+        elif is_queue_message(columns):
+            facts = _queue_rows(rows, backend, problems)
+        else:
+            refuse_queues(columns, path)
+            facts = _traced(Table(table.columns, rows), path, backend, expiry, problems)
+    return Parsed(tuple(facts), problems.all())
+
+
+def _queue_rows(rows: Iterable[Row], backend: str, problems: Problems) -> list[MessageFacts]:
+    """Rows of Get-Message; of a message listed twice the later row counts."""
+    found: dict[tuple[str, str], MessageFacts] = {}
+    for row in rows:
+        try:
+            found.update(((m.key, m.recipient), m) for m in queue_messages(row.cells, backend))
+        except BadRow as error:
+            problems.add(row.line, str(error))
+    return list(found.values())
+
+
+def _traced(table: Table, path: Path, backend: str, expiry: timedelta, problems: Problems) -> list[MessageFacts]:
+    """Rows of a message trace, folded to one fact for each message and recipient."""
+    tracks: dict[tuple[str, str], _Track] = {}
+    layout = _layout(table.columns, path, problems)
+    for row in _checked(table, path, problems):
+        try:
+            _take(row, layout, tracks)
+        except BadRow as error:
+            problems.add(row.line, str(error))
     facts = (_facts(backend, key, track, expiry) for key, track in tracks.items())
-    return Parsed(tuple(f for f in facts if f is not None), problems.all())
+    return [f for f in facts if f is not None]
 
 
 def _layout(columns: tuple[str, ...], path: Path, problems: Problems) -> _Layout:

@@ -12,13 +12,16 @@ from pathlib import Path
 
 from bot.backends.files import cells
 from bot.backends.files.parsed import BadRow, ParsedRecipients, Problem, Problems, UnreadableFile, listing
-from bot.backends.files.table import MAX_ROWS, lines_of, text_of
+from bot.backends.files.server_exports import document_of, is_document
+from bot.backends.files.table import MAX_ROWS, lines_of, opened, text_of
 
 _COMPLETE = re.compile(r"#\s*complete\s*:(.*)", re.IGNORECASE)
 
 
 def read_recipients(path: Path) -> ParsedRecipients:
     """The addresses, in lower case, and the domains whose list is whole. Raises UnreadableFile."""
+    if document := _document(path):
+        return document
     problems = Problems()
     addresses: dict[str, None] = {}
     claims: dict[str, int] = {}
@@ -31,6 +34,24 @@ def read_recipients(path: Path) -> ParsedRecipients:
         raise UnreadableFile(f"{path} lists no address: write one a line, like user@contoso.com")
     complete, refused = _believed(claims, addresses, problems.count)
     return ParsedRecipients(tuple(addresses), problems.all() + tuple(refused), complete)
+
+
+def _document(path: Path) -> ParsedRecipients | None:
+    """The directory in a document of mfi-exchange.ps1; None where the file is none."""
+    with text_of(path) as text:
+        try:
+            if not text.read(100).lstrip("\ufeff \t\r\n").startswith("{"):
+                return None
+        except UnicodeError:
+            return None
+    with opened(path, Problems()) as table:
+        first = next(iter(table.rows), None)
+    if first is None or not is_document(first.cells):
+        raise UnreadableFile(f"{path} is JSON, but no document of mfi-exchange.ps1: list one address a line")
+    directory = document_of(first.cells, path).directory
+    if directory is None:
+        raise UnreadableFile(f"{path} holds no whole directory: let the script run with -DirectoryHours 6")
+    return ParsedRecipients(tuple(sorted(directory.addresses)), (), tuple(sorted(directory.domains)))
 
 
 def _read_lines(
