@@ -14,7 +14,7 @@ from bot.backends.postfix.instance import OVERRIDES, Instance
 from bot.backends.postfix.options import Options
 from bot.backends.postfix.queue import Listing
 from bot.backends.postfix.reading import Reader
-from bot.core.capabilities import Capability
+from bot.core.capabilities import Capability, Family
 from bot.core.finding import Finding
 from storage.records import ConnectorFacts, DomainFacts, DomainType, MessageFacts
 
@@ -44,6 +44,11 @@ class PostfixBackend:
     def name(self) -> str:
         """The instance's name in MFI_BACKENDS."""
         return self._name
+
+    @property
+    def family(self) -> Family:
+        """Postfix."""
+        return Family.POSTFIX
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -52,9 +52,12 @@ class _Head:
 
 @dataclass(slots=True)
 class Listing:
-    """Messages by (key, recipient), gathered line by line. `held`: messages on hold, which never expire."""
+    """Messages by (key, recipient), gathered line by line. `before`: an earlier listing, whose equal messages are
+    shared with it: a long queue that hardly changes is not held twice.
+    """
 
     terms: QueueTerms
+    before: Mapping[tuple[str, str], MessageFacts] = field(default_factory=dict)
     messages: dict[tuple[str, str], MessageFacts] = field(default_factory=dict)
     by_queue: Counter[str] = field(default_factory=Counter)
     unreadable: int = 0
@@ -76,17 +79,18 @@ class Listing:
         recipients, sender = row["recipients"], _sender(_text(row.get("sender", "")))
         if not isinstance(recipients, list) or len(recipients) > MOST_RECIPIENTS:
             raise ValueError("no recipients")
-        received = datetime.fromtimestamp(arrived, UTC)
+        received = _moment(arrived)
         lifetime = self.terms.lifetime if sender else min(self.terms.bounce_lifetime, self.terms.lifetime)
         size, key = row.get("message_size"), message_key(self.terms.host, queue_id, arrived)
         known_size = size if isinstance(size, int) and 0 <= size < 1 << 62 else None
-        head = _Head(key, sender, received, received + lifetime, known_size)
+        head = _Head(key, sender, received, _later(received, lifetime), known_size)
         made = [self._message(head, entry) for entry in recipients]
         self.by_queue[_text(row.get("queue_name", ""))[:20]] += 1
         for message in made:
-            known = self.messages.get((key, message.recipient))
-            if known is None or known.reason is None:
-                self.messages[key, message.recipient] = message
+            ref = (key, message.recipient)
+            listed, before = self.messages.get(ref), self.before.get(ref)
+            if listed is None or listed.reason is None:
+                self.messages[ref] = before if before is not None and before == message else message
 
     def _message(self, head: _Head, entry: Any) -> MessageFacts:
         recipient = _text(entry["address"]).lower()
@@ -125,6 +129,16 @@ def meaning(reason: str) -> Meaning:
     """Reasons repeat: thousands of messages wait for the same one."""
     found = diagnose(reason)
     return Meaning(reason, found.code, found.smart_host, found.ip)
+
+
+@lru_cache(maxsize=65536)
+def _moment(arrived: int) -> datetime:
+    return datetime.fromtimestamp(arrived, UTC)
+
+
+@lru_cache(maxsize=65536)
+def _later(received: datetime, lifetime: timedelta) -> datetime:
+    return received + lifetime
 
 
 def tidy(reason: str) -> str:

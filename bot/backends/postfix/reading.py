@@ -76,7 +76,7 @@ class Reader:
             bounce_lifetime=instance.bounce_lifetime,
             connector_key=instance.routing.connector_key,
         )
-        found = Listing(terms)
+        found = Listing(terms, self.tracker.waiting)
         async with contextlib.aclosing(self._host.queue()) as portions:
             async for lines in portions:
                 await asyncio.to_thread(found.add, lines)

@@ -31,6 +31,11 @@ class Tracker:
         self._untold: dict[Ref, MessageFacts] = {}
         self._told: dict[Ref, MessageFacts] = {}
 
+    @property
+    def waiting(self) -> Mapping[Ref, MessageFacts]:
+        """What waited at the last look."""
+        return self._waiting
+
     def learn(self, outcomes: Iterable[Outcome], listed: Mapping[Ref, MessageFacts]) -> None:
         """Take in what the log says of messages that wait or waited a moment ago."""
         known = {queue_id_of(key) for key, _ in self._waiting} | {queue_id_of(key) for key, _ in listed}

@@ -83,6 +83,13 @@ def test_what_we_do_not_know_is_ignored_and_what_is_no_message_is_counted() -> N
     assert (len(found.messages), found.unreadable) == (1, len(bad))
 
 
+def test_a_listing_shares_what_did_not_change_with_the_one_before() -> None:
+    before = listing(row("AAAAAA"), row("BBBBBB")).messages
+    now = Listing(TERMS, before)
+    now.add([row("AAAAAA"), row("BBBBBB", message_size=7), row("CCCCCC")])
+    assert [before.get(ref) is message for ref, message in now.messages.items()] == [True, False, False]
+
+
 def test_bounces_have_no_sender_and_a_life_of_their_own() -> None:
     found = only(row(sender="MAILER-DAEMON"))
     assert (found.sender, found.expires_at - found.received_at) == ("", timedelta(hours=6))
