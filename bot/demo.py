@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bot.backends.postfix import SHIPPED_WRAPPER
+from bot.sandbox.postfix import missing as postfix_missing
 from bot.sandbox.slack import Message
 from bot.sandbox.slack.seed import ALERTS
 from bot.sandbox.smtp_behaviours import Behaviour
@@ -40,10 +42,16 @@ async def run_demo(*, port: int, database: Path | None) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mfi-demo-")))
-        world = await stack.enter_async_context(World(manifest=manifest(), page_port=port))
+        without_postfix = postfix_missing()
+        wrapper = None if without_postfix else SHIPPED_WRAPPER
+        world = World(manifest=manifest(), page_port=port, postfix_wrapper=wrapper)
+        await stack.enter_async_context(world)
         bot = await stack.enter_async_context(bot_process(world, database or home / "mfi.db"))
         say(f"Sandbox Slack page: {world.slack.page_url}")
-        say("Open it in a browser. Seven connectors are being watched; six of them are broken. Ctrl-C ends everything.")
+        say("Open it in a browser. An Exchange Online tenant with seven connectors is watched; six of them are broken.")
+        beside = f"No Postfix relay besides: {without_postfix}." if without_postfix else "So is a Postfix relay."
+        say(beside)
+        say("Ctrl-C ends everything.")
         guide = asyncio.create_task(Guide(world, say).run())
         stack.push_async_callback(cancelled, guide)
         listening = asyncio.create_task(_obey_terminal(world))

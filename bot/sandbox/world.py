@@ -1,5 +1,5 @@
-"""The world around the bot, on loopback: a Slack workspace, mail servers, their DNS, and an Exchange Online tenant whose
-mail is stuck.
+"""The world around the bot, on loopback: a Slack workspace, mail servers, their DNS, an Exchange Online tenant whose
+mail is stuck, and a Postfix relay, where one can be run.
 
 One connector for each of the six codes, and a good one. `environment()` is all that the unchanged bot needs to know.
 """
@@ -10,14 +10,19 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from bot.core.clock import Clock
+from bot.sandbox import relay
 from bot.sandbox.dns_server import DnsServer
 from bot.sandbox.exchange_online import SandboxTenant
 from bot.sandbox.mail_system import MailSystem, TenantConnector, TenantDomain
+from bot.sandbox.postfix import SandboxPostfix
 from bot.sandbox.slack import AppConfig, SandboxSlack
 from bot.sandbox.slack.seed import ADMIN_ONE, ADMINS, ALERTS
+from bot.sandbox.smtp_cast import CAST
 from bot.sandbox.smtp_servers import BrokenServers
 
 
@@ -97,13 +102,23 @@ BUSY = 1000
 
 
 class World:
-    """Async context manager. `manifest`: the app to install in the workspace. `clock`: for ages and expiry."""
+    """Async context manager. `manifest`: the app to install in the workspace. `clock`: for ages and expiry.
+
+    `postfix_wrapper`: the shipped command mfi-postfix; with it the world has a real Postfix, too (see postfix.missing).
+    """
 
     def __init__(
-        self, *, manifest: Mapping[str, Any], page_port: int = 0, clock: Clock = lambda: datetime.now(UTC)
+        self,
+        *,
+        manifest: Mapping[str, Any],
+        page_port: int = 0,
+        clock: Clock = lambda: datetime.now(UTC),
+        postfix_wrapper: Path | None = None,
     ) -> None:
         self.slack = SandboxSlack(app=AppConfig.from_manifest(manifest))
-        self.servers = BrokenServers()
+        self.servers = BrokenServers(rows=(*CAST, relay.NEXT_HOP))
+        self.postfix: SandboxPostfix | None = None
+        self._wrapper = postfix_wrapper
         self._page_port, self._clock = page_port, clock
         self._open = contextlib.AsyncExitStack()
 
@@ -116,6 +131,8 @@ class World:
             await opening.enter_async_context(self.mail)
             self.tenant = await opening.enter_async_context(SandboxTenant(self.mail, clock=self._clock))
             self.tenant.throttle.limit = BUSY
+            if self._wrapper is not None:
+                self.postfix = await self._relay(opening, self._wrapper)
             await self.slack.start(port=self._page_port)
             opening.push_async_callback(self.slack.stop)
             self._open = opening.pop_all()
@@ -134,9 +151,11 @@ class World:
             "MFI_ALERT_CHANNEL": ALERTS,
             "MFI_ADMINS": f"{ADMIN_ONE},{ADMINS}",
             "MFI_ACTIONS": "on",
-            "MFI_BACKENDS": "contoso=exchange_online",
+            "MFI_BACKENDS": "contoso=exchange_online" + (",relay=postfix" if self.postfix else ""),
+            **(relay.environment(self.postfix) if self.postfix else {}),
             **self.tenant.environment("contoso"),
-            "MFI_CONTOSO_BUDGET": "100",
+            "MFI_CONTOSO_BUDGET": str(BUSY // 2),
+            "MFI_CONTOSO_QUOTA": str(BUSY),
             "MFI_ADDRESS_RANGES": self.tenant.address_list_url,
             "MFI_NAMESERVERS": f"{host}:{port}",
             "MFI_CA_FILE": str(self.servers.ca_file),
@@ -144,6 +163,14 @@ class World:
             "MFI_PROBE_ALLOW": "127.0.0.0/8",
             **PACE,
         }
+
+    async def _relay(self, opening: contextlib.AsyncExitStack, wrapper: Path) -> SandboxPostfix:
+        """Start it, and hand it the mail that gets stuck."""
+        home = Path(opening.enter_context(TemporaryDirectory(prefix="mfi-postfix-")))
+        next_hop = f"[{self.servers.servers[relay.NEXT_HOP.name].ip}]:{self.servers.port}"
+        postfix = await opening.enter_async_context(relay.relay(home, next_hop, wrapper))
+        await postfix.send_all(relay.mails())
+        return postfix
 
     def _mail_system(self) -> MailSystem:
         return MailSystem(

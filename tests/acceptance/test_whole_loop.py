@@ -6,74 +6,25 @@ With MFI_PICTURES=1 the README's screenshots are taken anew.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, expect
 
 from bot.demo import bot_process
 from bot.sandbox.mail_system import DomainType, Status
 from bot.sandbox.world import ROUTES, World
 from bot.slack.manifest import manifest
+from tests.acceptance.page_client import SECOND, Client, until
 
 pytestmark = pytest.mark.browser
 
-PICTURES = Path("tests/pictures")
 REFUSED = "Contoso on-premises"
-SECOND = 1000.0
-
-
-@dataclass
-class Client:
-    """What a person does on the page."""
-
-    page: Page
-    world: World
-
-    @property
-    def messages(self) -> Locator:
-        return self.page.get_by_test_id("messages").get_by_test_id("message")
-
-    def alert(self, connector: str) -> Locator:
-        shown = self.messages.filter(has_text=connector).and_(self.page.locator("[data-private=no]"))
-        return shown.filter(has_text=re.compile("Firing|Acknowledged|Fixing|Verifying|Resolved")).first
-
-    def answers(self) -> Locator:
-        return self.messages.and_(self.page.locator("[data-private=yes]"))
-
-    async def become(self, user: str) -> None:
-        await self.page.get_by_test_id(f"user-{user}").click()
-        await expect(self.page.get_by_test_id(f"user-{user}")).to_have_attribute("aria-checked", "true")
-
-    async def type(self, line: str) -> Locator:
-        """Type a command; returns the newest answer that only this person sees."""
-        before = await self.answers().count()
-        await self.page.get_by_test_id("composer").fill(line)
-        await self.page.get_by_test_id("composer").press("Enter")
-        newest = self.answers().nth(before)
-        await expect(newest).to_be_visible(timeout=10 * SECOND)
-        return newest
-
-    async def open_thread(self, alert: Locator) -> Locator:
-        await alert.get_by_test_id("open-thread").click()
-        return self.page.get_by_test_id("thread-messages")
-
-    async def open_fix(self) -> Locator:
-        await self.alert(REFUSED).locator("button", has_text="Fix now").click()
-        modal = self.page.get_by_test_id("modal")
-        await expect(modal).to_contain_text("Type the connector's name", timeout=10 * SECOND)
-        return modal
-
-    async def picture(self, name: str) -> None:
-        if os.environ.get("MFI_PICTURES"):
-            await self.page.screenshot(path=PICTURES / f"{name}.png")
 
 
 @pytest.fixture
@@ -115,7 +66,7 @@ async def test_an_admin_reads_probes_fixes_verifies_and_undoes(client: Client):
     await client.become("U0ADMINONE")
 
     # The plan in numbers; a wrong name is refused in the dialog.
-    modal = await client.open_fix()
+    modal = await client.open_fix(REFUSED)
     await expect(modal).to_contain_text("40 messages waiting")
     await expect(modal).to_contain_text("rejects 16 messages to 8 invalid recipients")
     await client.picture("fix")
@@ -137,9 +88,7 @@ async def test_an_admin_reads_probes_fixes_verifies_and_undoes(client: Client):
     def statuses() -> Counter[Status]:
         return Counter(e.status for e in tenant.entries.values() if e.connector_key == connector.key)
 
-    async with asyncio.timeout(40):
-        while statuses()[Status.REJECTED] < 16:
-            await asyncio.sleep(0.2)
+    await until(lambda: statuses()[Status.REJECTED] >= 16)
     assert statuses() == {Status.REJECTED: 16, Status.QUEUED: 24}
     ndrs = [item for box in tenant.mailboxes.values() for item in box if item.ndr == "5.1.10"]
     assert len(ndrs) == 16

@@ -77,7 +77,7 @@ class ExchangeOnlineBackend:
         self._acting = (
             Invoker(places, self._wire, self._fixer, sleep=sleep, monotonic=monotonic) if self._fixer else None
         )
-        self._budget = Budget(options.budget)
+        self._budget = Budget(options.budget, options.quota)
         self._trace: Trace = (
             GraphTrace(places, self._wire, self._reader, self._budget, sleep=sleep)
             if places.traces

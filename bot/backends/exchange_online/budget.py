@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime, timedelta
 
-TENANT_LIMIT = 100
+TENANT_QUOTA = 100
 WINDOW = timedelta(minutes=5)
 
 
 class Budget:
-    """The requests of the last 5 minutes. `limit`: our share, of the 100 that the tenant has."""
+    """The requests of the last 5 minutes. `limit`: our share of the `quota` that the tenant has."""
 
-    def __init__(self, limit: int = 60) -> None:
-        self.limit = min(max(limit, 1), TENANT_LIMIT)
+    def __init__(self, limit: int = 60, quota: int = TENANT_QUOTA) -> None:
+        self.quota = quota
+        self.limit = min(max(limit, 1), quota)
         self._sent: deque[datetime] = deque()
         self._held: datetime | None = None
 
@@ -49,7 +50,7 @@ class Budget:
 
     def may_go_on(self, now: datetime) -> bool:
         """May a listing that has begun ask for its next page?"""
-        return self.held(now) is None and self.used(now) < TENANT_LIMIT
+        return self.held(now) is None and self.used(now) < self.quota
 
     def for_details(self, now: datetime, pages: int) -> int:
         """How many details may be asked for, when a listing takes so many `pages`."""

@@ -17,6 +17,8 @@ from knowledge.diagnose import diagnose
 PER_CONNECTOR = 10
 PER_SYNC = 40
 FRESH = timedelta(minutes=30)
+SILENT = timedelta(minutes=2)
+"""A message that was never deferred yet is looked at again sooner."""
 LATE = timedelta(minutes=75)
 """Exchange retries at least every hour: what it said before the last retry may be over."""
 Chooser = Callable[[int], int]
@@ -92,7 +94,7 @@ class Memory:
     def is_fresh(self, ref: Ref, now: datetime) -> bool:
         """Was it looked at lately?"""
         known = self._known.get(ref)
-        return known is not None and now - known.asked_at < FRESH
+        return known is not None and now - known.asked_at < (FRESH if known.reason else SILENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
+from bot.backends.exchange_online.budget import TENANT_QUOTA
 from bot.backends.exchange_online.clouds import CLOUDS, Endpoints, endpoints
 
 REQUIRED: Mapping[str, str] = {
@@ -26,7 +27,8 @@ OPTIONAL: Mapping[str, str] = {
     "FIXER_CERTIFICATE_PASSWORD": "password of that file",
     "FIXER_CLIENT_SECRET": "the fixer's secret, where there is no certificate",
     "CLOUD": "global, gcc_high, dod or china (global)",
-    "BUDGET": "message trace requests per 5 minutes; the tenant has 100 for all its tools together (60)",
+    "BUDGET": "message trace requests per 5 minutes that mfi's reading may use (60)",
+    "QUOTA": "message trace requests per 5 minutes that Microsoft lets the tenant's tools have together (100)",
     "SETTLE": "seconds; younger pending mail is in flight and left out (900)",
     "ACCEPTED_DOMAINS_API": "invoke, or v2: Microsoft's official preview API (invoke)",
     "TIMEOUT": "seconds that one request may take (30)",
@@ -74,6 +76,7 @@ class Options:
     reader: Registration
     fixer: Registration | None
     budget: int
+    quota: int
     settle: timedelta
     domains_api: str
     timeout: float
@@ -88,6 +91,7 @@ def read_options(settings: Mapping[str, str]) -> Options:
     cloud = given.get("CLOUD", "global").lower()
     if cloud not in CLOUDS:
         raise BadOption("CLOUD", f"has to be one of {', '.join(CLOUDS)}")
+    quota = int(_number(given, "QUOTA", TENANT_QUOTA, 10, 100_000))
     domains_api = given.get("ACCEPTED_DOMAINS_API", "invoke").lower()
     if domains_api not in DOMAIN_APIS:
         raise BadOption("ACCEPTED_DOMAINS_API", f"has to be one of {', '.join(DOMAIN_APIS)}")
@@ -95,7 +99,8 @@ def read_options(settings: Mapping[str, str]) -> Options:
         endpoints=_endpoints(given, cloud),
         reader=reader,
         fixer=_registration(given, "FIXER_"),
-        budget=int(_number(given, "BUDGET", 60, 10, 100)),
+        budget=int(_number(given, "BUDGET", 60, 10, quota)),
+        quota=quota,
         settle=timedelta(seconds=_number(given, "SETTLE", 900, 0, 86400)),
         domains_api=domains_api,
         timeout=_number(given, "TIMEOUT", 30, 0.1, 300),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from bot.backends.exchange_online.budget import TENANT_LIMIT, Budget
+from bot.backends.exchange_online.budget import TENANT_QUOTA, Budget
 from tests.backends.exchange_online.bench import START
 
 MINUTE = timedelta(minutes=1)
@@ -32,7 +32,7 @@ def test_a_listing_that_has_begun_may_use_all_that_the_tenant_has_but_not_more()
     budget = spent(Budget(60), 60)
     assert budget.free(START) == 0
     assert budget.may_go_on(START)
-    assert not spent(budget, TENANT_LIMIT - 60).may_go_on(START)
+    assert not spent(budget, TENANT_QUOTA - 60).may_go_on(START)
 
 
 def test_nothing_is_free_while_the_service_wants_a_pause() -> None:
@@ -53,5 +53,6 @@ def test_a_clock_that_was_put_back_blocks_nothing_for_ever() -> None:
 
 
 def test_the_share_is_between_one_and_all() -> None:
-    assert Budget(1000).limit == TENANT_LIMIT
+    assert Budget(1000).limit == TENANT_QUOTA
+    assert Budget(1000, 2000).limit == 1000
     assert Budget(0).limit == 1

@@ -116,3 +116,13 @@ def test_a_later_answer_without_a_reason_erases_none_and_what_left_is_forgotten(
     assert memory.is_fresh(one.ref, later)
     memory.keep_only({})
     assert memory.get(one.ref) is None
+
+
+def test_mail_that_was_never_deferred_is_looked_at_again_soon() -> None:
+    memory, one, other = Memory(), row(1), row(2)
+    memory.put(one.ref, Evidence(asked_at=START))
+    memory.put(other.ref, code("4.4.316"))
+    soon, later = START + timedelta(minutes=1), START + timedelta(minutes=2)
+    assert memory.is_fresh(one.ref, soon)
+    assert not memory.is_fresh(one.ref, later)
+    assert memory.is_fresh(other.ref, later)
