@@ -44,7 +44,7 @@ class Site:
 
     def key_of(self, message: str, connector: str | None = "onprem") -> str:
         """Its identity in the connector's queue."""
-        return self.server.identity(message, connector)
+        return self.server.names.identity(message, connector)
 
     def backend(
         self, *, acts: bool = False, clock: Callable[[], datetime] = now, wait: float = 5.0

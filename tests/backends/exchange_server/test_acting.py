@@ -126,7 +126,7 @@ async def test_many_messages_go_in_several_orders(running: Site) -> None:
 
 
 async def test_a_connector_is_switched_off_and_on(running: Site) -> None:
-    backend, key = running.backend(acts=True), running.server.guid("onprem")
+    backend, key = running.backend(acts=True), running.server.names.guid("onprem")
     for enabled in (False, False, True):
         await backend.set_connector_enabled(key, enabled=enabled)
         assert running.tenant.connectors["onprem"].enabled is enabled
@@ -148,12 +148,12 @@ async def test_waiting_mail_is_tried_again(running: Site) -> None:
         running.tenant.entries[(message, VALID)], next_attempt_at=now() + timedelta(hours=1)
     )
     running.server.write_document()
-    await running.backend(acts=True).retry(running.server.guid("onprem"))
+    await running.backend(acts=True).retry(running.server.names.guid("onprem"))
     assert running.tenant.entries[(message, VALID)].next_attempt_at <= now()
 
 
 async def test_nothing_that_waits_needs_no_order(running: Site) -> None:
-    await running.backend(acts=True).retry(running.server.guid("onprem"))
+    await running.backend(acts=True).retry(running.server.names.guid("onprem"))
     assert running.server.done == set()
 
 
@@ -205,7 +205,7 @@ async def test_a_caller_that_gives_up_leaves_no_order_behind(acting: Site) -> No
 
 
 async def test_reads_after_an_order_wait_for_a_document_that_shows_its_effect(running: Site) -> None:
-    backend, key = running.backend(acts=True), running.server.guid("onprem")
+    backend, key = running.backend(acts=True), running.server.names.guid("onprem")
     running.server.faults.silent = True
     await backend.set_connector_enabled(key, enabled=False)
     with pytest.raises(Unreachable, match="no document came within 2 s after our last order"):
@@ -219,7 +219,7 @@ async def test_an_old_document_is_never_acted_on(acting: Site) -> None:
     acting.server.run_once()
     backend = acting.backend(acts=True, clock=lambda: now() + timedelta(hours=1))
     with pytest.raises(Unreachable, match="the newest document is 60 min old"):
-        await backend.set_connector_enabled(acting.server.guid("onprem"), enabled=False)
+        await backend.set_connector_enabled(acting.server.names.guid("onprem"), enabled=False)
     assert list((acting.drop / "orders").iterdir()) == []
 
 
@@ -229,7 +229,7 @@ async def test_a_script_without_a_key_is_not_ordered_about(reading: Site) -> Non
     await backend.snapshot()
     assert Capability.REJECT_MESSAGES not in backend.capabilities
     with pytest.raises(Refused, match="run with -KeyFile"):
-        await backend.retry(reading.server.guid("onprem"))
+        await backend.retry(reading.server.names.guid("onprem"))
 
 
 async def test_a_forged_document_or_answer_is_not_believed(acting: Site) -> None:
@@ -262,7 +262,7 @@ async def test_an_order_that_cannot_be_put_into_the_folder_did_nothing(acting: S
     acting.server.run_once()
     (acting.drop / "orders").rmdir()
     with pytest.raises(Unreachable, match="mfi has to write there"):
-        await acting.backend(acts=True).set_connector_enabled(acting.server.guid("onprem"), enabled=False)
+        await acting.backend(acts=True).set_connector_enabled(acting.server.names.guid("onprem"), enabled=False)
 
 
 # What the script refuses. The stand-in follows its rules; these tests hold the stand-in to them.
@@ -275,7 +275,7 @@ def an_order(site: Site, **change: object) -> dict[str, object]:
         "id": "a" * 32,
         "issued_at": now().isoformat(),
         "expires_at": (now() + timedelta(minutes=1)).isoformat(),
-        "steps": [{"do": "set_connector_enabled", "connector": site.server.guid("onprem"), "enabled": False}],
+        "steps": [{"do": "set_connector_enabled", "connector": site.server.names.guid("onprem"), "enabled": False}],
     }
     return plain | change
 

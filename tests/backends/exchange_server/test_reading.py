@@ -264,7 +264,7 @@ async def test_a_whole_organisation_is_read(reading: Site) -> None:
         (reading.key_of(message), VALID, "4.4.316"),
         (reading.key_of(message), INVALID, "4.4.316"),
     }
-    assert {m.connector_key for m in found.messages or ()} == {reading.server.guid("onprem")}
+    assert {m.connector_key for m in found.messages or ()} == {reading.server.names.guid("onprem")}
     assert [c.name for c in found.connectors or ()] == ["To on-prem", "To Internet"]
     assert {d.name: d.type for d in found.domains or ()} == {
         "contoso.test": DomainType.AUTHORITATIVE,
@@ -287,7 +287,7 @@ async def test_without_a_key_it_only_reads_and_says_so(reading: Site) -> None:
         Capability.READ_RECIPIENTS,
     }
     with pytest.raises(Refused, match="MFI_HUB_KEY_FILE"):
-        await backend.retry(reading.server.guid("onprem"))
+        await backend.retry(reading.server.names.guid("onprem"))
 
 
 async def test_the_directory_answers_for_its_domains_only(reading: Site) -> None:
@@ -315,7 +315,7 @@ async def test_messages_that_left_are_absent_and_the_same_document_is_read_once(
     refs = [MessageRef(key=reading.key_of(message), recipient=VALID), MessageRef(key="EX01\\9\\9", recipient=VALID)]
     assert [m.key for m in await backend.messages(refs)] == [refs[0].key]
     assert (await backend.snapshot()).messages == (await backend.snapshot()).messages
-    assert (await backend.connector(reading.server.guid("web"))).name == "To Internet"
+    assert (await backend.connector(reading.server.names.guid("web"))).name == "To Internet"
     assert await backend.connector("nothing") is None
     assert (await backend.domain("OnPrem.contoso.test")).type is DomainType.INTERNAL_RELAY
 
