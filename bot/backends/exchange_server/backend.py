@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from bot.backends.exchange_server.acts import Acts
@@ -18,7 +18,7 @@ from bot.backends.exchange_server.document import Document, newest
 from bot.backends.exchange_server.options import Options
 from bot.backends.exchange_server.orders import GRACE, REJECTED, Orders, Result
 from bot.backends.exchange_server.queue_facts import Listing, read_queues
-from bot.backends.exchange_server.rows import needed_moment, text, texts
+from bot.backends.exchange_server.rows import Json, needed_moment, text, texts
 from bot.backends.exchange_server.settings_facts import Ownership, Settings, read_settings
 from bot.backends.ports import MessageRef, RecipientAnswer, Refused, Snapshot, Unreachable
 from bot.core.capabilities import Capability, Family
@@ -81,6 +81,7 @@ class ExchangeServerBackend:
         self._acts = Acts(self._orders)
         self._ownership = Ownership(on_premises=options.on_premises, partner=options.partner)
         self._view: _View | None = None
+        self._asked_for: dict[tuple[str, str], MessageFacts] = {}
         self._reading = asyncio.Lock()
         self._acting = asyncio.Lock()
 
@@ -169,6 +170,8 @@ class ExchangeServerBackend:
         async with self._acting:
             view = await self._ready()
             _insist_on_whole_queue(view.document)
+            named = ((ref.key, ref.recipient.lower()) for ref in refs)
+            self._asked_for.update({ref: view.listing.messages[ref] for ref in named if ref in view.listing.messages})
             await self._acts.reject(view.listing, refs)
 
     async def set_domain_type(self, name: str, to: DomainType) -> None:
@@ -252,16 +255,10 @@ class ExchangeServerBackend:
         for row in result.messages:
             if row.get("outcome") != REJECTED:
                 continue
-            for recipient in texts(row, "recipients"):
-                yield MessageFacts(
-                    backend=self._name,
-                    key=text(row, "identity", 600),
-                    recipient=recipient.lower(),
-                    sender=text(row, "sender", 320),
-                    received_at=needed_moment(row, "received_at"),
-                    expires_at=needed_moment(row, "expires_at"),
-                    status=MessageStatus.REJECTED,
-                )
+            key = text(row, "identity", 600)
+            for recipient in map(str.lower, texts(row, "recipients")):
+                known = self._asked_for.get((key, recipient))
+                yield replace(known, status=MessageStatus.REJECTED) if known else _rejected(self._name, row, recipient)
 
     def _notes(self, view: _View) -> Iterator[str]:
         yield from view.settings.notes
@@ -272,6 +269,20 @@ class ExchangeServerBackend:
         for part in ("connectors", "domains", "directory"):
             for fault in view.document.faults.get(part, ()):
                 yield f"the script could not read the {part}: {fault}"
+
+
+def _rejected(backend: str, row: Json, recipient: str) -> MessageFacts:
+    """What an answer says of a message that this process didn't see waiting."""
+    sender = text(row, "sender", 320)
+    return MessageFacts(
+        backend=backend,
+        key=text(row, "identity", 600),
+        recipient=recipient,
+        sender="" if sender == "<>" else sender,
+        received_at=needed_moment(row, "received_at"),
+        expires_at=needed_moment(row, "expires_at"),
+        status=MessageStatus.REJECTED,
+    )
 
 
 def _insist_on_whole_queue(document: Document) -> None:
