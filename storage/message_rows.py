@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import marshal
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from operator import attrgetter
+from struct import unpack
 from typing import Any
 
 from storage.moments import from_ms, optional_moment, optional_ms, to_ms
@@ -91,20 +92,30 @@ LOOK_UP = _as_parameters(
 LOOKED_AT = _COLUMNS.index("evidence_at") + 1
 
 _LISTED = attrgetter(
-    *("key", "recipient", "sender", "connector_key", "size", "status.value", "code", "reason"),
+    *("key", "recipient", "sender", "connector_key", "size", "code", "reason"),
     *("remote_host", "remote_ip"),
 )
 
 
-def digest_of(facts: MessageFacts, connector_id: int | None) -> int | None:
-    """64 bits that stand for the row as it is listed; None: it has to be looked at."""
-    evidence = None if facts.evidence_at is None else facts.evidence_at.timestamp()
-    listed = (_LISTED(facts), facts.received_at.timestamp(), facts.expires_at.timestamp(), evidence, connector_id)
+def digests_of(listed: Sequence[tuple[MessageFacts, int | None]]) -> Sequence[int | None]:
+    """For each row as it is listed 64 bits that stand for it; None: it has to be looked at."""
     try:
-        told = marshal.dumps(listed, 2)
+        told = b"".join([_digest(facts, connector_id) for facts, connector_id in listed])
     except ValueError:  # a kind of text that isn't a plain one
-        return None
-    return int.from_bytes(blake2b(told, digest_size=8).digest(), "big", signed=True)
+        return [None] * len(listed)
+    return unpack(f">{len(listed)}q", told)
+
+
+def _digest(
+    facts: MessageFacts, connector_id: int | None, dumps: Callable[..., bytes] = marshal.dumps, hashed: Any = blake2b
+) -> bytes:
+    evidence = facts.evidence_at and facts.evidence_at.timestamp()
+    times = (facts.received_at.timestamp(), facts.expires_at.timestamp(), evidence)
+    # Version 2 of this format writes equal values equally; the later ones mark what occurs twice.
+    status = facts.status
+    ended = None if status is MessageStatus.QUEUED else status.value
+    told: bytes = hashed(dumps((_LISTED(facts), times, ended, connector_id), 2), digest_size=8).digest()
+    return told
 
 
 def values(backend: str, facts: MessageFacts, connector_id: int | None, digest: int | None, now: datetime) -> Values:

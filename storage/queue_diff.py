@@ -15,7 +15,7 @@ from itertools import islice
 from sqlite_utils import Database
 
 from storage import queue_bulk
-from storage.message_rows import LOOK_UP, LOOKED_AT, UPSERT, Values, digest_of, values
+from storage.message_rows import LOOK_UP, LOOKED_AT, UPSERT, Values, digests_of, values
 from storage.moments import to_ms
 from storage.records import MessageFacts, MessageStatus
 
@@ -73,7 +73,7 @@ class Comparison:
     touched: set[int] = field(default_factory=set)
     _known: bool = False
     _newest: int = 0
-    _by_digest: dict[int, int] = field(default_factory=dict)
+    _by_digest: dict[int | None, int] = field(default_factory=dict)
     _others: set[int] = field(default_factory=set)
 
     @classmethod
@@ -87,18 +87,20 @@ class Comparison:
                 comparison._others.add(message_id)
         return comparison
 
-    def look(self, db: Database, listed: Iterable[Listed], *, only_known: bool = False) -> Changes:
+    def look(self, db: Database, listed: Sequence[Listed], *, only_known: bool = False) -> Changes:
         """The rows of this part of the list that are to be written. Of a message listed twice the later row counts.
 
         only_known: what is not stored is none of our business.
         """
+        digests = digests_of(listed)
+        seen = [self._by_digest.pop(digest, None) for digest in digests]
+        others = [position for position, known in enumerate(seen) if known is None]
+        self.unchanged += len(seen) - len(others)
         fresh: dict[tuple[str, str], Values] = {}
-        for facts, connector_id in listed:
-            digest = digest_of(facts, connector_id)
-            if digest is not None and self._by_digest.pop(digest, None) is not None:
-                self.unchanged += 1
-            else:
-                fresh[facts.key, facts.recipient] = values(self.backend, facts, connector_id, digest, self.now)
+        for position in others:
+            facts, connector_id = listed[position]
+            row = values(self.backend, facts, connector_id, digests[position], self.now)
+            fresh[facts.key, facts.recipient] = row
         changes = Changes()
         for row in fresh.values():
             found = db.execute(LOOK_UP, row[:LOOKED_AT]).fetchone() if self._known else None

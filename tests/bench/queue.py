@@ -22,7 +22,7 @@ from pathlib import Path
 from bot.services.queue_taking import compare
 from storage import connectors, messages, queue
 from storage.connection import Store
-from storage.message_rows import digest_of, values
+from storage.message_rows import digests_of, values
 from storage.records import ConnectorFacts, ConnectorKind, MessageFacts, SyncCounts
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -79,7 +79,7 @@ def imported(directory: Path, database: Path, count: int) -> float:
     with source.open("w", newline="") as file:
         writer = csv.writer(file)
         for n, (facts, connector_id) in enumerate(rows(count), 1):
-            row = list(values("b", facts, connector_id, digest_of(facts, connector_id), NOW))
+            row = list(values("b", facts, connector_id, digests_of([(facts, connector_id)])[0], NOW))
             writer.writerow([n, *row[:15], 0, row[16]])
     target.unlink(missing_ok=True)
     db = sqlite3.connect(target)
