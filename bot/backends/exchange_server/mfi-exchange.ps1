@@ -43,6 +43,8 @@ $ScriptVersion = '1.0.0'
 $LongestOrder = 1024 * 1024
 $LongestLife = [TimeSpan]::FromMinutes(15)
 $KnownSteps = @('reject_messages', 'set_connector_enabled', 'set_domain_type', 'retry_queue')
+# powershell.exe -File passes a list as one word.
+$SkipServers = @($SkipServers | ForEach-Object { $_ -split '[,\s]+' } | Where-Object { $_ -ne '' })
 $Utf8 = New-Object System.Text.UTF8Encoding($false)
 $Invariant = [System.Globalization.CultureInfo]::InvariantCulture
 
@@ -293,7 +295,7 @@ function Write-Document {
         $writer.Write('{"format":"mfi-exchange","version":' + $FormatVersion + ',"script":"' + $ScriptVersion + '","server":')
         $writer.Write((ConvertTo-Json -InputObject $env:COMPUTERNAME))
         $writer.Write(',"acts":' + $(if ($script:Key) { 'true' } else { 'false' }) + ',"started_at":"' + (ConvertTo-Moment $started) + '"')
-        $servers = Read-Part 'servers' { foreach ($one in Get-TransportService -ErrorAction Stop) { $one.Name } }
+        $servers = Read-Part 'servers' { foreach ($one in Get-TransportService -ErrorAction Stop) { [string]$one.Name } }
         $servers = @($servers | Where-Object { $SkipServers -notcontains $_ })
         $queues = Read-Queues $servers
         $count = Write-Messages $writer $queues
@@ -333,7 +335,8 @@ function Remove-Old([string]$Folder, [string]$Pattern, [int]$Minutes) {
     Get-ChildItem -LiteralPath $Folder -Filter $Pattern | Where-Object { $_.LastWriteTimeUtc -lt $before } | Remove-Item -Force -ErrorAction SilentlyContinue
 }
 
-# Acting. Each function returns what became of one step: done, partly or failed, with a text for people.
+# Acting. Each function returns what became of one step: done, partly, unknown, or failed (nothing
+# happened), with a text for people.
 
 function New-Outcome([string]$Outcome, [string]$Text) { return [ordered]@{ outcome = $Outcome; text = $Text } }
 
@@ -373,8 +376,9 @@ function Invoke-Rejection($Wanted) {
     catch {
         # Let it go on waiting as before.
         $problem = [string]$_
-        $null = Resume-Message -Identity $Wanted.identity -Confirm:$false -ErrorAction SilentlyContinue
-        if ((Find-Message $Wanted).Count -eq 0) { return 'gone', '' }
+        if ((ConvertTo-Text $found[0].Status) -ne 'Suspended') { $null = Resume-Message -Identity $Wanted.identity -Confirm:$false -ErrorAction SilentlyContinue }
+        try { $left = (Find-Message $Wanted).Count } catch { return 'unknown', $problem }
+        if ($left -eq 0) { return 'gone', '' }
         return 'failed', $problem
     }
     try { $left = (Find-Message $Wanted).Count } catch { return 'unknown', [string]$_ }
@@ -385,6 +389,7 @@ function Invoke-Rejection($Wanted) {
 function Invoke-RejectMessages($Step, [datetime]$Until) {
     $rows = New-Object System.Collections.ArrayList
     $open = 0
+    $unknown = 0
     foreach ($wanted in @($Step.messages)) {
         $outcome = 'not_begun'
         $text = 'the order expired before its turn'
@@ -393,6 +398,7 @@ function Invoke-RejectMessages($Step, [datetime]$Until) {
             catch { $outcome = 'failed'; $text = [string]$_ }
         }
         if (@('rejected', 'gone', 'pending') -notcontains $outcome) { $open++ }
+        if ($outcome -eq 'unknown') { $unknown++ }
         [void]$rows.Add([ordered]@{
                 identity    = [string]$wanted.identity
                 recipients  = ConvertTo-List $wanted.recipients
@@ -405,7 +411,7 @@ function Invoke-RejectMessages($Step, [datetime]$Until) {
     }
     $all = $rows.Count
     if ($open -eq 0) { $result = New-Outcome 'done' "$all messages were dealt with" }
-    elseif ($open -lt $all) { $result = New-Outcome 'partly' "$open of $all messages were left alone" }
+    elseif ($open -lt $all -or $unknown -gt 0) { $result = New-Outcome 'partly' "$open of $all messages were left alone" }
     else { $result = New-Outcome 'failed' "none of $all messages was rejected" }
     $result.messages = $rows
     return $result
@@ -423,7 +429,7 @@ function Invoke-SetConnectorEnabled($Step) {
     if ([bool]$found[0].Enabled -ne $Step.enabled) { $null = Set-SendConnector -Identity $guid -Enabled $Step.enabled -Confirm:$false -ErrorAction Stop }
     $now = Find-Connector $guid
     if ($now.Count -eq 1 -and [bool]$now[0].Enabled -eq $Step.enabled) { return New-Outcome 'done' "Enabled is $($Step.enabled)" }
-    return New-Outcome 'failed' 'the change was accepted, but does not show'
+    return New-Outcome 'unknown' 'the change was accepted, but does not show'
 }
 
 function Find-Domain([string]$Name) {
@@ -439,7 +445,7 @@ function Invoke-SetDomainType($Step) {
     if ([string]$found[0].DomainType -ne $Step.type) { $null = Set-AcceptedDomain -Identity ([string]$found[0].Guid) -DomainType $Step.type -Confirm:$false -ErrorAction Stop }
     $now = Find-Domain ([string]$Step.domain)
     if ($now.Count -eq 1 -and [string]$now[0].DomainType -eq $Step.type) { return New-Outcome 'done' "DomainType is $($Step.type)" }
-    return New-Outcome 'failed' 'the change was accepted, but does not show'
+    return New-Outcome 'unknown' 'the change was accepted, but does not show'
 }
 
 function Invoke-RetryQueue($Step) {
@@ -561,6 +567,7 @@ try {
     }
     Remove-Old (Join-Path $StateFolder 'done') '*' 1440
     Remove-Old (Join-Path $Drop 'results') '*' 10080
+    Remove-Old (Join-Path $Drop 'orders') '*' 1440
     if ($script:Key) { [void](Invoke-Orders) }
     Write-Document
     while ($script:Key -and [datetime]::UtcNow -lt $end) {

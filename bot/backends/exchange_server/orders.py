@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,9 @@ REJECTED = "rejected"
 """The outcome of a message that an order ended with an NDR."""
 DEALT_WITH = frozenset((REJECTED, "gone", "pending"))
 """Outcomes that leave nothing to do: rejected; ended already; on the wire, and rejected if that fails."""
+DONE, UNKNOWN = "done", "unknown"
+IDLE = frozenset(("failed", "not_begun"))
+"""Outcomes of a step that changed nothing."""
 GRACE = 5.0
 """Seconds more for the answer to an order that was begun: its last message may be under way."""
 _MOST_RESULT = 4 * 1024 * 1024
@@ -251,15 +254,22 @@ def _understood(body: bytes, order: str) -> Result:
 
 def not_done(results: Sequence[Result]) -> None:
     """Raise what is to be raised where not everything was done: Refused if nothing was, OutcomeUnknown if a part."""
-    refused = [result.refused for result in results if not result.accepted]
-    steps = [step for result in results for step in result.steps]
-    bad = [step for step in steps if step["outcome"] != "done"]
-    if not refused and not bad:
+    if all(result.accepted and all(step["outcome"] == DONE for step in result.steps) for result in results):
         return
-    why = refused[0] if refused else text(bad[0], "text", 300)
-    why = next(
-        (text(row, "text", 300) for r in results for row in r.messages if row.get("outcome") not in DEALT_WITH), why
-    )
-    if len(refused) == len(results) or all(step["outcome"] == "failed" for step in steps):
+    why = next(_reasons(results), "it did not say why")
+    if all(not result.accepted or _did_nothing(result) for result in results):
         raise Refused(f"the script refused: {why}")
     raise OutcomeUnknown(f"the script did only a part: {why}")
+
+
+def _did_nothing(result: Result) -> bool:
+    idle = all(step["outcome"] in IDLE for step in result.steps)
+    return idle and not any(row.get("outcome") == UNKNOWN for row in result.messages)
+
+
+def _reasons(results: Iterable[Result]) -> Iterator[str]:
+    """Why something was not done, the most telling first."""
+    rows = [row for result in results for row in result.messages if row.get("outcome") not in DEALT_WITH]
+    steps = [step for result in results for step in result.steps if step["outcome"] != DONE]
+    said = (*(result.refused for result in results), *(text(row, "text", 300) for row in (*rows, *steps)))
+    yield from filter(None, said)

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.backends.exchange_server.document import newest
+from bot.backends.exchange_server.orders import Result, not_done
 from bot.backends.exchange_server.queue_facts import read_queues
 from bot.backends.exchange_server.rows import whole
 from bot.backends.exchange_server.settings_facts import Ownership, read_settings
 from bot.backends.exchange_server.signing import BadSignature, sealed, unsealed
-from bot.backends.ports import Unreachable
+from bot.backends.ports import OutcomeUnknown, Refused, Unreachable
+from tests.backends.exchange_server.conftest import now
 from tests.backends.exchange_server.test_reading import CONNECTOR, DOMAIN, MESSAGE, QUEUE
 
 NAME = "mfi-snapshot-20261124T041500000Z.json"
@@ -102,3 +104,37 @@ def test_what_is_signed_comes_back_and_what_was_changed_does_not(key: bytes, bod
 )
 def test_sizes_are_read_as_exchange_writes_them(stated: object, wanted: int | None) -> None:
     assert whole({"Size": stated}, "Size") == wanted
+
+
+def a_result(*outcomes: str, accepted: bool = True, rows: tuple[str, ...] = ()) -> Result:
+    steps: list[dict[str, Any]] = [{"outcome": outcome, "text": f"step {outcome}"} for outcome in outcomes]
+    if rows:
+        steps[0]["messages"] = [{"identity": "EX01\\1\\1", "outcome": row, "text": f"message {row}"} for row in rows]
+    refused = "" if accepted else "it has expired"
+    return Result(order="a", accepted=accepted, refused=refused, finished_at=now(), steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("results", "raised", "says"),
+    [
+        ([], None, ""),
+        ([a_result("done"), a_result("done", rows=("rejected", "gone", "pending"))], None, ""),
+        ([a_result(accepted=False)], Refused, "refused: it has expired"),
+        ([a_result("failed")], Refused, "refused: step failed"),
+        ([a_result("not_begun"), a_result(accepted=False)], Refused, "it has expired"),
+        ([a_result("failed", rows=("refused", "not_begun"))], Refused, "refused: message refused"),
+        ([a_result("failed", rows=("failed", "unknown"))], OutcomeUnknown, "only a part: message failed"),
+        ([a_result("partly", rows=("rejected", "failed"))], OutcomeUnknown, "only a part: message failed"),
+        ([a_result("unknown")], OutcomeUnknown, "only a part: step unknown"),
+        ([a_result("done"), a_result(accepted=False)], OutcomeUnknown, "only a part: it has expired"),
+        ([a_result("done"), a_result("failed")], OutcomeUnknown, "only a part: step failed"),
+    ],
+)
+def test_what_a_script_did_not_do_is_refused_and_what_it_may_have_done_is_unknown(
+    results: list[Result], raised: type[Exception] | None, says: str
+) -> None:
+    if raised is None:
+        assert not_done(results) is None
+    else:
+        with pytest.raises(raised, match=says):
+            not_done(results)
