@@ -45,7 +45,8 @@ async def test_what_waits_is_seen_with_its_code_next_hop_and_age(postfix: RealPo
         codes = {"refused": "4.4.316", "busy": "4.4.317", "closes": "4.4.318"}
 
         def all_told(seen: dict[str, ConnectorView]) -> bool:
-            return all(seen[postfix.key(n)].queue.for_code(c) is not None for n, c in codes.items())
+            found = [seen[postfix.key(n)].queue.for_code(c) for n, c in codes.items()]
+            return all(group is not None and group.count == 2 for group in found)
 
         seen = await until(lambda: views(store, syncing), all_told)
         for name, code in codes.items():
