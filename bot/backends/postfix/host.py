@@ -216,6 +216,7 @@ def _remote_part(answer: bytes) -> LogPart:
 
 
 def _line(errors: str) -> str:
-    """What a program complained of, in one line: Postfix's fatal one, else the last."""
+    """What a program complained of, in one line: that Postfix doesn't run, else what was fatal, else the last."""
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    return next((line for line in lines if "fatal:" in line), lines[-1] if lines else "")[:300]
+    telling = [line for mark in ("ail system is down", "fatal:") for line in lines if mark in line]
+    return next(iter(telling + lines[::-1]), "")[:300]
