@@ -169,16 +169,21 @@ def _widening(domain: str) -> list[str]:
 
 
 def _relayed(connectors: Iterable[Connector], domains: Iterable[DomainFacts]) -> Callable[[str, str], Connector | None]:
-    relays = {(d.backend, _name(d.name)): d for d in domains if d.type is DomainType.INTERNAL_RELAY}
+    relays = {(d.backend, p) for d in domains if d.type is DomainType.INTERNAL_RELAY for p in _covered(d)}
     on_premises = (c for c in connectors if c.enabled and c.kind is ConnectorKind.ON_PREMISES)
     catch_all = _only_of((c.backend, c) for c in on_premises if not c.recipient_domains)
 
     def carrier(backend: str, domain: str) -> Connector | None:
-        parents = (relays.get((backend, p.removeprefix("*."))) for p in _widening(domain)[1:])
-        relay = relays.get((backend, domain)) or next((d for d in parents if d and d.match_subdomains), None)
-        return catch_all.get(backend) if relay else None
+        relayed = any((backend, pattern) in relays for pattern in _widening(domain))
+        return catch_all.get(backend) if relayed else None
 
     return carrier
+
+
+def _covered(domain: DomainFacts) -> list[str]:
+    """The patterns of an accepted domain; Exchange Server also writes sub-domains as `*.contoso.com`."""
+    name = _name(domain.name)
+    return [name, f"*.{name}"] if domain.match_subdomains else [name]
 
 
 def _name(text: str) -> str:

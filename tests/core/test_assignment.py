@@ -144,3 +144,21 @@ def test_many_messages_look_through_the_connectors_once() -> None:
     find = assigner((connector(i, f"d{i}.test") for i in range(1, 2001)), DOMAINS)
     assert [find(message(f"user@d{i}.test")) for i in range(1, 2001)] == list(range(1, 2001))
     assert find(replace(message(), expires_at=NOW + timedelta(days=1))) is None
+
+
+@pytest.mark.parametrize(
+    ("recipient", "expected"),
+    [("u@a.star.test", 3), ("u@b.a.star.test", 3), ("u@star.test", None), ("u@elsewhere.test", None)],
+)
+def test_a_relay_domain_written_with_a_star_covers_its_sub_domains_only(recipient: str, expected: int | None) -> None:
+    star = DomainFacts(backend="lab", name="*.Star.test", type=DomainType.INTERNAL_RELAY)
+    assert assign(message(recipient), [ONE, CATCH_ALL], [star]) == expected
+
+
+def test_mail_for_a_connector_that_is_off_or_gone_is_nobody_elses() -> None:
+    off = replace(ONE, enabled=False)
+    gone = replace(ONE, missing_since=NOW)
+    assert assign(message(), [off, CATCH_ALL]) is None
+    assert assign(message(), [gone, CATCH_ALL]) is None
+    assert assign(message(remote_host="mail.contoso.com"), [off, CATCH_ALL]) == 1, "its server was tried"
+    assert assign(message(remote_host="mail.contoso.com"), [gone, CATCH_ALL]) is None
