@@ -28,7 +28,7 @@ class EventKind(StrEnum):
     FIX_CLAIMED = "fix_claimed"  # action_id, steps: [titles], dry_run, requested_by
     FIX_STEP = "fix_step"  # step, state, detail
     FIX_FINISHED = "fix_finished"  # action_id, verify_at
-    FIX_FAILED = "fix_failed"  # action_id, detail
+    FIX_FAILED = "fix_failed"  # action_id, detail, what: "fix", "verification" or "undo"
     FIX_VERIFIED = "fix_verified"  # action_id, detail: [lines]
     FIX_NOT_YET = "fix_not_yet"  # action_id, detail: [lines], next_at
     FIX_UNDONE = "fix_undone"  # action_id, detail: [lines]

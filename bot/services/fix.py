@@ -105,7 +105,7 @@ class Fix:
         if isinstance(plan, NoPlan):
             return Refusal(reason=plan.reason)
         action = self._action(facts, plan, actor)
-        await self._store.write(lambda db: actions.offer(db, action))
+        await self._store.write(lambda db: records.offer(db, action, plan))
         return action
 
     async def submit(self, action_id: str, actor: str, steps: Sequence[StepKind], typed_name: str) -> Claimed | Refusal:

@@ -16,7 +16,7 @@ from sqlite_utils import Database
 from bot.core.events import EventKind
 from bot.core.fix_plan import Plan, would_do
 from bot.core.policy import Policy
-from bot.services.fix_audit import Refusal, came_of, done, refused, target_of, withheld
+from bot.services.fix_audit import ITSELF, Refusal, came_of, done, refused, target_of, withheld
 from bot.services.fix_steps import Reading, Work
 from bot.services.fix_verification import Verdict
 from bot.services.timeline import record_event
@@ -49,6 +49,15 @@ class Claimed:
     def waits(self) -> bool:
         """Does it wait for somebody else's yes?"""
         return self.action.state is ActionState.CONFIRMING
+
+
+def offer(db: Database, action: Action, plan: Plan) -> None:
+    """Keep the offer, and on record to whom it was made, for which error, and what exactly it was."""
+    actions.offer(db, action)
+    steps = ", ".join(f"{step.kind} ({step.count})" for step in plan.steps) or "nothing"
+    refused_ones = "".join(f"; refused: {one.kind}" for one in plan.refused)
+    words = f"{action.id}: for {plan.code}: {steps}{refused_ones}; on facts {plan.digest}"
+    done(db, plan, "fix.offer", action.offered_to or ITSELF, words, now=action.offered_at)
 
 
 def submit(
@@ -256,14 +265,18 @@ def finish(db: Database, action: Action, policy: Policy, now: datetime) -> None:
 def fail(
     db: Database, action: Action, detail: str, now: datetime, *, expected: Sequence[ActionState] = AT_WORK
 ) -> None:
-    """It is over without success: steps that were never begun are skipped, the incident goes back to people."""
+    """It is over without success: steps that were never begun are skipped, the incident goes back to people.
+
+    `expected`: VERIFYING where it is the verification that failed.
+    """
     if actions.set_state(db, action.id, expected, ActionState.FAILED, finished_at=now, result=detail) is None:
         return
     for step in actions.steps(db, action.id):
         if step.state is StepState.PLANNED:
             actions.put_result(db, action.id, step.position, StepState.SKIPPED, now, detail="not begun")
     came_of(db, action, "fix.failed", detail, now)
-    data = {"action_id": action.id, "detail": detail}
+    what = "verification" if ActionState.VERIFYING in expected else "fix"
+    data = {"action_id": action.id, "detail": detail, "what": what}
     record_event(
         db, action.incident_id, EventKind.FIX_FAILED, now=now, actor=action.claimed_by, data=data, **back(db, action)
     )
@@ -316,7 +329,7 @@ def judged(db: Database, action: Action, verdict: Verdict, policy: Policy, now: 
     elif action.verify_attempts + 1 < policy.verify_attempts:
         _not_yet(db, action, verdict, policy, now)
     else:
-        detail = f"The fix could not be verified. {' '.join(verdict.lines)} {WHAT_TO_DO}"
+        detail = f"{' '.join(verdict.lines)} {WHAT_TO_DO}"
         fail(db, action, detail, now, expected=(ActionState.VERIFYING,))
 
 

@@ -75,8 +75,7 @@ def end_undo(db: Database, action: Action, results: Sequence[Restored], now: dat
     if actions.set_state(db, action.id, records.AT_WORK, state, finished_at=now, result="\n".join(lines)) is None:
         return
     came_of(db, action, "fix.undone" if ok else "fix.undo_failed", " ".join(lines), now)
-    detail: object = lines if ok else f"The undo is not complete: {' '.join(lines)}"
-    data = {"action_id": action.id, "detail": detail}
+    data = {"action_id": action.id, "detail": lines, "what": "undo"}
     record_event(db, action.incident_id, kind, now=now, actor=action.undone_by, data=data, **records.back(db, action))
 
 

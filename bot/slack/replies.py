@@ -246,11 +246,12 @@ def probes_reply(results: Sequence[tuple[Connector, ProbeRecord]]) -> Message:
 
 
 def incident_reply(view: IncidentView, about: Article, workspace: str) -> Message:
-    """The alert as it stands, without buttons, and the last lines of its timeline."""
+    """The alert as it stands, without buttons, and the last lines of its timeline: among them who began a fix."""
     drawn = render_alert(view, about, workspace)
     shown = [block for block in drawn.blocks if block["type"] != "actions"]
     told = [e for e in view.events if e.kind != EventKind.EVIDENCE]
-    last = [mrkdwn("{} {}", when(e.at), event_line(e, view)) for e in told[-8:]]
+    begun = [e for e in told[:-8] if e.kind == EventKind.FIX_CLAIMED]
+    last = [mrkdwn("{} {}", when(e.at), event_line(e, view)) for e in (*begun[-1:], *told[-8:])]
     return message(drawn.text, [*shown, section(lines(Mrkdwn("*Timeline*"), *last)) if last else None])
 
 

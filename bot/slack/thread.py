@@ -164,12 +164,13 @@ def _id(value: object) -> str | None:
 
 def _fix_claimed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     steps = _items(event.data.get("steps"))
-    dry = Mrkdwn("🧪 {} ran a *dry run*; nothing was changed. It would:")
     asked = _id(event.data.get("requested_by"))
-    if asked:
+    if event.data.get("dry_run"):
+        head = mrkdwn("🧪 {} ran a *dry run*; nothing was changed. It would:", user(event.actor))
+    elif asked:
         head = mrkdwn("🛠️ {} approved the fix that {} asked for. It starts:", user(event.actor), user(asked))
     else:
-        head = mrkdwn(dry if event.data.get("dry_run") else Mrkdwn("🛠️ {} starts the fix:"), user(event.actor))
+        head = mrkdwn("🛠️ {} starts the fix:", user(event.actor))
     return lines(head, *(mrkdwn("• {}", step) for step in steps))
 
 
@@ -188,12 +189,22 @@ def _fix_finished(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     if event.data.get("dry_run"):
         return lines(Mrkdwn("🧪 Dry run finished: nothing was changed."), *_details(event))
     due = _moment(event.data.get("verify_at"))
-    check = mrkdwn("It will be verified {}; changes take 30 to 60 minutes.", when(due)) if due else Mrkdwn("")
+    takes = "a retry takes minutes" if event.data.get("undoable") is False else "changes take 30 to 60 minutes"
+    check = mrkdwn("It will be verified {}; {}.", when(due), takes) if due else Mrkdwn("")
     return lines(mrkdwn("🛠️ Every step is done. {}", check), *_details(event))
 
 
 def _fix_failed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
-    return lines(Mrkdwn("❌ The fix stopped; the remaining steps were not run."), *_details(event))
+    what = event.data.get("what")
+    if what == "undo":
+        head = mrkdwn(
+            "↩️ {} tried to undo the fix. Not everything could be set back; it can be tried again:", user(event.actor)
+        )
+    elif what == "verification":
+        head = Mrkdwn("❌ The fix could not be verified, and it is not looked at again.")
+    else:
+        head = mrkdwn("❌ The fix that {} started has stopped; the remaining steps were not run.", user(event.actor))
+    return lines(head, *_details(event))
 
 
 def _fix_verified(event: IncidentEvent, view: IncidentView) -> Mrkdwn:

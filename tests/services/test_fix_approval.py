@@ -51,7 +51,8 @@ async def test_the_second_persons_yes_runs_it_under_both_names(scene: Scene) -> 
     told = await scene.last(EventKind.FIX_CLAIMED)
     assert told["requested_by"] == "U1"
     entries = await scene.store.read(lambda db: list(audit.every(db)))
-    assert [(e.actor, e.verb) for e in entries[:2]] == [("U1", "fix.request"), ("U2", "fix.approve")]
+    told = [("U1", "fix.offer"), ("U1", "fix.request"), ("U2", "fix.approve")]
+    assert [(e.actor, e.verb) for e in entries[:3]] == told
     assert scene.system.faults.seen[Operation.REJECT] == 1
 
 

@@ -229,6 +229,6 @@ async def test_everything_that_came_of_a_yes_is_on_record_under_its_name(scene: 
     scene.clock.now += HOUR
     await fix.verify_due()
     assert isinstance(await fix.undo(number, "U2"), Undone)
-    verbs = ["fix.step", "fix.step", "fix.step", "fix.done", "fix.verified"]
+    verbs = ["fix.offer", "fix.step", "fix.step", "fix.step", "fix.done", "fix.verified"]
     assert await scene.results() == [*(("U1", verb) for verb in verbs), ("U2", "fix.undone")]
     assert (await scene.store.read(audit.verify)).broken_at is None

@@ -65,7 +65,19 @@ def test_every_kind_of_event_has_its_words() -> None:
         (
             "fix_failed",
             {"detail": "it timed out"},
-            "❌ The fix stopped; the remaining steps were not run.\n• it timed out",
+            "❌ The fix that <@U0ADMIN1> started has stopped; the remaining steps were not run.\n• it timed out",
+        ),
+        (
+            "fix_failed",
+            {"what": "undo", "detail": ["c1 is gone"]},
+            "↩️ <@U0ADMIN1> tried to undo the fix. "
+            "Not everything could be set back; it can be tried again:\n• c1 is gone",
+        ),
+        ("fix_failed", {"what": "verification"}, "❌ The fix could not be verified, and it is not looked at again."),
+        (
+            "fix_finished",
+            {"undoable": False, "verify_at": FOUR},
+            f"🛠️ Every step is done. It will be verified {DATE}; a retry takes minutes.",
         ),
         ("fix_verified", {"detail": ["a", "b"]}, "✅ Verified: the fix worked.\n• a\n• b"),
         ("fix_not_yet", {"next_at": int(FOUR.timestamp() * 1000)}, f"The next check is {DATE}."),
