@@ -1,15 +1,16 @@
-"""`make bench`: the figures of the README, measured on this machine. Prints one line each."""
+"""`make bench`: the figures of the README, measured on this machine. Prints one Markdown table for each subject."""
 
 from __future__ import annotations
 
 import asyncio
-import resource
+import contextlib
+import logging
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,15 +27,33 @@ from knowledge.diagnose import diagnose
 from storage import connectors, messages
 from storage.connection import Store
 from storage.records import ConnectorFacts, ConnectorKind, MessageFacts, TlsSetting
-from tests.bench import cost, peers
+from tests.bench import cost, crowd, peers, queue, sweep
 from tests.bench.stand import stand
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FLEET = tuple(Row(f"fleet-{n}", Behaviour.GOOD, TlsSetting.DOMAIN) for n in range(64))
 
 
+SWEEP, CROWD = 75.0, 115.0
+"""Seconds of the long ones: the whole of `make bench` ends within six minutes."""
+
+
 def tell(what: str, figure: str) -> None:
-    print(f"{what:<58} {figure}", flush=True)
+    print(f"| {what} | {figure} |", flush=True)
+
+
+def heading(text: str) -> None:
+    print(f"\n### {text}\n", flush=True)
+
+
+@contextlib.contextmanager
+def logging_off() -> Iterator[None]:
+    """Thousands of incidents that a benchmark opens are no news."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -141,19 +160,38 @@ async def claim() -> None:
 def against_peers() -> None:
     """Which causes others tell, and what a probe costs: tables for the README."""
     with stand() as servers:
+        heading("What a probe costs")
         print(*cost.markdown(asyncio.run(cost.costs(servers))), sep="\n", flush=True)
+        heading("Which cause is told")
         rows = asyncio.run(peers.table(servers))
         print(*peers.markdown(rows, len(peers.cases_of(servers))), sep="\n", flush=True)
 
 
-def main() -> None:
+def many_connectors() -> None:
+    """Is every probe in time, and the bot still there for people? Without a network, and with one."""
+    heading("Many connectors: the bookkeeping alone")
+    with logging_off():
+        print(*sweep.markdown(asyncio.run(sweep.sweep(seconds=SWEEP))), sep="\n", flush=True)
+    heading("Many connectors: the whole bot, real sockets")
+    print(*crowd.markdown(asyncio.run(crowd.crowd(seconds=CROWD))), sep="\n", flush=True)
+
+
+def figures() -> None:
+    """Everything that is one figure."""
+    heading("Figures")
+    print("| what | figure |", "| --- | --- |", sep="\n", flush=True)
     start_up()
     diagnoses()
     asyncio.run(probes())
     asyncio.run(ingest())
     asyncio.run(claim())
+
+
+def main() -> None:
+    figures()
     against_peers()
-    tell("peak memory of all this", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    many_connectors()
+    queue.in_own_process()
 
 
 if __name__ == "__main__":

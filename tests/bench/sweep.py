@@ -18,13 +18,14 @@ from pathlib import Path
 
 from bot.core.policy import Policy
 from bot.core.probe_result import ProbeResult, TargetResult, TlsFacts, overall
-from bot.core.probe_schedule import interval, spread
+from bot.core.probe_schedule import spread
 from bot.probes.runner import ProbeRequest
 from bot.services.probing import Probing
 from knowledge.classify import Cause, Stage
 from storage import connectors
 from storage.connection import Store
 from storage.records import ConnectorFacts, ConnectorKind
+from tests.bench.lags import Lags, at, lags
 
 EVERY = timedelta(seconds=60)
 TOOK = 0.02
@@ -35,14 +36,10 @@ FAILING = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What came out. Lags in seconds, over all sweeps after the first and for the first one."""
+    """What came out. `busiest`: probes that began in one second; `cpu`: cores in use."""
 
-    probes: int
-    never: int
-    first_p99: float
-    lag_p50: float
-    lag_p99: float
-    lag_most: float
+    connectors: int
+    lags: Lags
     busiest: int
     cpu: float
     rss_mib: float
@@ -100,42 +97,34 @@ async def sweep(number: int = 10_000, seconds: float = 180.0) -> Figures:
             await asyncio.sleep(1.0)
         await probing.close()
         cpu = (time.process_time() - cpu) / seconds
-        seen = await store.read(lambda db: list(db.query("SELECT connector_id AS id, at FROM probes ORDER BY id")))
+        due = spread(every, policy, begun) or {c.id: begun for c in every}
+        found = await store.read(lambda db: lags(db, every, policy, due))
         await store.close()
-    due = spread(every, policy, begun) or {c.id: begun for c in every}
-    waits = {c.id: interval(c, policy) for c in every}
-    first: list[float] = []
-    later: list[float] = []
-    for row in seen:
-        at = datetime.fromtimestamp(row["at"] / 1000, UTC)
-        lag = (at - due[row["id"]]).total_seconds() - TOOK
-        (later if row["id"] in waits and due[row["id"]] > begun + EVERY else first).append(lag)
-        due[row["id"]] = at + waits[row["id"]]
-    never = sum(due[c.id] <= datetime.now(UTC) - EVERY for c in every)
-    first.sort()
-    later.sort()
-    return Figures(
-        probes=len(seen),
-        never=never,
-        first_p99=_at(first, 0.99),
-        lag_p50=_at(later, 0.5),
-        lag_p99=_at(later, 0.99),
-        lag_most=_at(later, 1.0),
-        busiest=max(network.begun.values()),
-        cpu=cpu,
-        rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Figures(connectors=number, lags=found, busiest=max(network.begun.values()), cpu=cpu, rss_mib=peak)
 
 
-def _at(ordered: Sequence[float], part: float) -> float:
-    return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else 0.0
+def markdown(found: Figures) -> list[str]:
+    """As a table."""
+    first, later = found.lags.first, found.lags.later
+    return [
+        f"| {found.connectors:,} connectors at once, every {EVERY.seconds} s, no network | |",
+        "| --- | --- |",
+        f"| first sweep: begun after due, p99 | {at(first, 0.99):.1f} s |",
+        f"| later: begun after due, p50 / p99 / most | "
+        f"{at(later, 0.5):.1f} / {at(later, 0.99):.1f} / {at(later, 1.0):.1f} s |",
+        f"| begun in the busiest second | {found.busiest} |",
+        f"| connectors left out | {found.lags.never} |",
+        f"| CPU | {found.cpu:.2f} cores |",
+        f"| peak memory of this process | {found.rss_mib:.0f} MiB |",
+    ]
 
 
 def main() -> None:
     logging.disable(logging.WARNING)
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 180.0
-    print(asyncio.run(sweep(number, seconds)))
+    print(*markdown(asyncio.run(sweep(number, seconds))), sep="\n")
 
 
 if __name__ == "__main__":
