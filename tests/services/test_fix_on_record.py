@@ -161,7 +161,7 @@ async def shown(scene: Scene) -> str:
     view = await scene.store.read(lambda db: incident_view(db, 1, scene.policy, scene.clock.now, {}))
     assert view is not None
     answer = replies.incident_reply(view, articles().for_code("4.4.316"), "https://contoso.slack.test/")
-    return "\n".join(block["text"]["text"] for block in answer.blocks if block["type"] == "section")
+    return "\n".join(block["text"]["text"] for block in answer.blocks if "text" in block)
 
 
 async def lines(scene: Scene, kind: EventKind) -> list[str]:
