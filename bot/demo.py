@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import math
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from bot.backends.postfix import SHIPPED_WRAPPER
+from bot.sandbox.child import dies_with_parent
 from bot.sandbox.postfix import missing as postfix_missing
 from bot.sandbox.slack import Message
 from bot.sandbox.slack.seed import ALERTS
@@ -72,10 +72,13 @@ async def _until_the_end(bot: asyncio.subprocess.Process, stop: asyncio.Event) -
 
 
 @contextlib.asynccontextmanager
-async def bot_process(world: World, database: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`mfi run` with the world's settings and none of ours; ended with SIGTERM, at last with SIGKILL."""
+async def bot_process(
+    world: World, database: Path, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`mfi run` with the world's settings, then these, and none of ours; ended with SIGTERM, at last with SIGKILL."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MFI_", "SLACK_"))}
-    environment = {**kept, "MFI_LOG_LEVEL": "warning", **world.environment(), "MFI_DATABASE": str(database)}
+    environment = {**kept, "MFI_LOG_LEVEL": "warning", **world.environment(), **(settings or {})}
+    environment["MFI_DATABASE"] = str(database)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -84,7 +87,7 @@ async def bot_process(world: World, database: Path) -> AsyncIterator[asyncio.sub
         env=environment,
         cwd=database.parent,
         start_new_session=True,  # so that Ctrl-C reaches only us, and we stop things in order
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        preexec_fn=dies_with_parent,
     )
     try:
         yield process
@@ -96,11 +99,6 @@ async def bot_process(world: World, database: Path) -> AsyncIterator[asyncio.sub
             except TimeoutError:
                 process.kill()
                 await process.wait()
-
-
-def _die_with_parent() -> None:
-    """Runs in the child: if the demo is killed, the kernel ends the bot too (prctl PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 async def cancelled(task: asyncio.Task[object]) -> None:

@@ -65,16 +65,21 @@ async def test_the_bot_gets_the_worlds_settings_and_none_of_ours(world, tmp_path
     assert process.returncode == 0
 
 
-async def test_a_killed_demo_takes_its_bot_along(tmp_path: Path):
+def descendants(pid: str) -> list[str]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [one for child in children for one in (child, *descendants(child))]
+
+
+async def test_a_killed_demo_takes_its_bot_and_its_postfix_along(tmp_path: Path):
     demo = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "demo", stdout=asyncio.subprocess.PIPE, cwd=tmp_path
     )
     assert demo.stdout
     await asyncio.wait_for(demo.stdout.readline(), 20)
-    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children")
-    (bot,) = (await asyncio.to_thread(children.read_text)).split()
+    offspring = await asyncio.to_thread(descendants, str(demo.pid))
+    assert offspring
     demo.kill()
     await demo.wait()
     async with asyncio.timeout(15):
-        while Path(f"/proc/{bot}").exists():  # noqa: ASYNC110, ASYNC240 - somebody else's process
+        while any(Path(f"/proc/{one}").exists() for one in offspring):  # noqa: ASYNC110, ASYNC240 - not our processes
             await asyncio.sleep(0.1)

@@ -7,6 +7,7 @@ to their next hops; mail for the senders' domain, which is where bounces go, is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import smtplib
@@ -18,6 +19,8 @@ from email.parser import BytesParser
 from email.policy import default
 from pathlib import Path
 from typing import Self
+
+from bot.sandbox.child import dies_with_parent
 
 HOST = "relay.mail.test"
 SENDERS = "senders.test"
@@ -82,6 +85,12 @@ scache unix - - n - 1 scache
 """
 
 
+_KEEPER = """trap 'kill $child; wait $child; exit 0' TERM
+"$@" &
+child=$!
+wait $child"""
+
+
 def missing() -> str | None:
     """Why it can't be run here; None: it can."""
     if shutil.which("postfix", path=ENVIRONMENT["PATH"]) is None:
@@ -112,7 +121,8 @@ class SandboxPostfix:
         await asyncio.to_thread(self._configure)
         for table in ("transport", "mfi_overrides", "mfi_recipients"):
             await self.command("postmap", f"hash:{self.config_dir}/{table}")
-        self._master = await self._spawn("postfix", "start-fg")
+        await self.command("postfix", "check")
+        self._master = await self._spawn_master()
         try:
             await self._listens(self._master)
         except BaseException:
@@ -168,11 +178,22 @@ class SandboxPostfix:
             env=ENVIRONMENT,
         )
 
+    async def _spawn_master(self) -> asyncio.subprocess.Process:
+        """Postfix's master, below a shell that ends it when we end: it changes its user, so the kernel forgets to."""
+        daemons = (await self.command("postconf", "-h", "daemon_directory")).strip()
+        return await asyncio.create_subprocess_exec(
+            *("/bin/sh", "-c", _KEEPER, "sh", f"{daemons}/master", "-d", "-c", self.config_dir),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=ENVIRONMENT,
+            preexec_fn=dies_with_parent,
+        )
+
     async def _stop(self) -> None:
         if self._master is None:
             return
-        stop = await self._spawn("postfix", "stop")
-        await asyncio.wait_for(stop.wait(), STOP_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            self._master.terminate()
         await asyncio.wait_for(self._master.wait(), STOP_SECONDS)
         self._master = None
 

@@ -79,10 +79,15 @@ class Serving(Listener):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A client: its task is kept, so that it can be ended."""
+        """A client: its task is kept, so that it can be ended. One that was accepted just as we close is cut off."""
+        if self._server is None or not self._server.is_serving():
+            writer.transport.abort()
+            return
         task = asyncio.get_running_loop().create_task(self._handle(Line(reader, writer)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before its first step never reaches its own `finally`.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _handle(self, line: Line) -> None:
         """One connection from begin to end."""
@@ -94,7 +99,7 @@ class Serving(Listener):
                 async with asyncio.timeout(1):
                     await line.writer.wait_closed()
         finally:
-            line.writer.transport.abort()
+            line.writer.transport.abort()  # of the TLS, where it came to that
 
 
 def _bound(ip: str, port: int) -> socket.socket:

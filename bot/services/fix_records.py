@@ -20,7 +20,7 @@ from bot.services.fix_audit import ITSELF, Refusal, came_of, done, refused, targ
 from bot.services.fix_steps import Reading, Work
 from bot.services.fix_verification import Verdict
 from bot.services.timeline import record_event
-from storage import actions, incidents
+from storage import actions, incidents, messages
 from storage.records import (
     Action,
     ActionState,
@@ -322,8 +322,12 @@ def look_later(db: Database, action: Action, policy: Policy, now: datetime) -> N
 def judged(db: Database, action: Action, verdict: Verdict, policy: Policy, now: datetime) -> None:
     """Verified, not yet, or failed after the last try; a retired connector's incident is resolved.
 
-    Only if it is still being verified: an undo that began meanwhile has the last word.
+    Only if it is still being verified: an undo that began meanwhile has the last word. What was seen of its messages is
+    kept in any case.
     """
+    if verdict.seen:
+        rows = [(message, action.connector_id) for message in verdict.seen]
+        messages.sync(db, verdict.seen[0].backend, rows, now, complete=False)
     if verdict.holds:
         _verified(db, action, verdict, now)
     elif action.verify_attempts + 1 < policy.verify_attempts:

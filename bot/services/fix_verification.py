@@ -47,6 +47,8 @@ class Verdict:
     retired: bool
     lines: tuple[str, ...]
     conclusive: bool = False
+    seen: tuple[MessageFacts, ...] = ()
+    """The messages that it was about as they are now, so that our own list shows them so at once."""
 
 
 async def verify(
@@ -69,7 +71,7 @@ async def verify(
     try:
         readings = [(step.kind, await work_again(backend, plan, step).read()) for step in done]
         followed = [ref for kind in kinds & FOLLOWED if (step := plan.step(kind)) for ref in step.refs]
-        fate = await _fate(backend, followed)
+        found, fate = await _fate(backend, followed)
         rest = await _rest(backend, waiting)
     except BackendError as error:
         return Verdict(holds=False, readable=False, retired=False, lines=(f"The settings can't be read back: {error}",))
@@ -89,16 +91,17 @@ async def verify(
         retired=retired,
         lines=tuple(lines),
         conclusive=holds and (bool(followed) if settings else bool(kinds)),
+        seen=tuple(found),
     )
 
 
-async def _fate(backend: Backend, followed: Sequence[Ref]) -> Counter[MessageStatus]:
+async def _fate(backend: Backend, followed: Sequence[Ref]) -> tuple[Sequence[MessageFacts], Counter[MessageStatus]]:
     """How these messages stand now; one that the mail system doesn't know any more has left."""
     refs = [MessageRef(key=key, recipient=recipient) for key, recipient in dict.fromkeys(followed)]
     found = await ask(backend.messages(refs)) if refs else ()
     counts = Counter(m.status for m in found)
     counts[MessageStatus.GONE] += len(refs) - len(found)
-    return counts
+    return found, counts
 
 
 def _fate_line(fate: Mapping[MessageStatus, int]) -> str:

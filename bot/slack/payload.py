@@ -28,14 +28,17 @@ def person_of(body: Body) -> Person:
 
 
 def where_of(body: Body) -> Where:
-    """Where the person waits for the answer. Clicks in a thread are answered in the thread."""
+    """Where the person waits for the answer. Clicks in a thread are answered in the thread, but those on a reply that
+    the channel shows, too, are answered in the channel: nobody may have the thread open.
+    """
     container = _object(body, "container")
+    shown_in_channel = _text(_object(body, "message"), "subtype") == "thread_broadcast"
     channel = _text(_object(body, "channel"), "id") or _text(body, "channel_id") or _text(container, "channel_id")
     return Where(
         user=person_of(body).user_id,
         channel=channel,
         response_url=_text(body, "response_url"),
-        thread_ts=_text(container, "thread_ts"),
+        thread_ts=None if shown_in_channel else _text(container, "thread_ts"),
     )
 
 

@@ -68,6 +68,8 @@ async def test_mail_that_left_verifies_the_retry_before_its_time(scene: Scene) -
     assert (await scene.action(action_id)).state is ActionState.VERIFIED
     lines = (await scene.last(EventKind.FIX_VERIFIED))["detail"]
     assert "Of the 5 messages that this was about: 5 delivered." in lines
+    summary = await scene.store.read(lambda db: messages.summary(db, 1))
+    assert summary.total == 0, "our own list knows it at once"
     assert await scene.state() is IncidentState.FIRING, "triage decides when it is over"
 
 
