@@ -133,8 +133,10 @@ def code_line(group: CodeCount) -> Mrkdwn:
 
 
 def _short(reason: str) -> str:
-    """Without the server's name and address: they stand in the alert's own line."""
-    return re.sub(r"\s*\[LastAttempted\w{1,20}=[^\]]{0,300}\]", "", reason[:2000]).strip() or reason
+    """What the server or the mail system said, without the frame that a message trace puts around it."""
+    told = reason[:2000]
+    framed = re.search(r"\{LED=(.{1,1500}?)\}(?:;\{|\]|$)", told, re.DOTALL)
+    return re.sub(r"\s*\[LastAttempted\w{1,20}=[^\]]{0,300}\]", "", framed[1] if framed else told).strip() or reason
 
 
 def probe_line(probe: ProbeRecord | None, view_now: IncidentView) -> Mrkdwn:

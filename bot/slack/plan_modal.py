@@ -66,7 +66,7 @@ def dry_run_view(would: Sequence[str]) -> View:
 def waiting_view(action: Action) -> View:
     """Nothing was changed yet: somebody else has to say yes."""
     text = lines(
-        Mrkdwn("✋ *A second person has to approve this*: nothing was changed yet."),
+        Mrkdwn("🔒 *A second person has to approve this*: nothing was changed yet."),
         mrkdwn(
             "The thread of #{} shows the steps, with the buttons. It waits until {}.",
             num(action.incident_id), when(action.expires_at),

@@ -140,7 +140,7 @@ def _reprobed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
 def _fix_requested(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
     until = _moment(event.data.get("expires_at"))
     head = mrkdwn(
-        "✋ {} asks for a fix of {}. *A second person has to approve it*{}:",
+        "🔒 {} asks for a fix of {}. *A second person has to approve it*{}:",
         user(event.actor), code(name_of(view), 100), mrkdwn(" before {}", when(until)) if until else Mrkdwn(""),
     )  # fmt: skip
     return lines(head, *(mrkdwn("• {}", prose(step, 500)) for step in _items(event.data.get("steps"))))
