@@ -40,8 +40,8 @@ class Situation:
     `unseen`: so many messages wait besides `waiting`, which nobody looked at one by one. `mixed`: keys of messages of
     which another recipient waits at another connector. `delivered_before`: addresses that got mail through this
     connector, whatever the directory says; it was asked for them, too. `directory_at`: of when the directory's answer
-    is (None: of now). `mail_exchangers`: of each accepted domain, as far as DNS told. `begun_lately`: fixes within the
-    last hour.
+    is (None: of now). `mail_exchangers`: of each relay domain (None: DNS does not tell). `begun_lately`: fixes within
+    the last hour.
     """
 
     incident: Incident
@@ -56,7 +56,7 @@ class Situation:
     invalid: frozenset[str] = frozenset()
     delivered_before: frozenset[str] = frozenset()
     directory_at: datetime | None = None
-    mail_exchangers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    mail_exchangers: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
     capabilities: frozenset[Capability] = frozenset()
     family: Family = Family.EXCHANGE_ONLINE
     rule: Rule | None = None

@@ -106,7 +106,9 @@ async def test_a_listed_person_needs_no_look_up_even_with_slack_down(slack: Any,
 
 
 @pytest.mark.parametrize("verb", [Verb.FIX, Verb.APPROVE, Verb.RETRY, Verb.UNDO])
-@pytest.mark.parametrize(("what", "says"), [("is_restricted", "Guests"), ("deleted", "deactivated"), ("is_bot", "Bots")])
+@pytest.mark.parametrize(
+    ("what", "says"), [("is_restricted", "Guests"), ("deleted", "deactivated"), ("is_bot", "Bots")]
+)
 async def test_a_listed_account_that_is_none_that_may_changes_no_mail_system(
     slack: Any, make: Callable[..., Guard], verb: Verb, what: str, says: str
 ) -> None:
