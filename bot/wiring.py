@@ -23,6 +23,7 @@ from bot.services.fix_look import MailExchangers
 from bot.services.probing import Probing
 from bot.services.syncing import Syncing
 from bot.settings import Settings, SettingsError
+from knowledge.classify import Cause
 from storage import syncs
 from storage.connection import Store
 
@@ -81,15 +82,15 @@ def make_prober(settings: Settings) -> Prober:
 
 
 def make_mail_exchangers(settings: Settings) -> MailExchangers:
-    """Where a domain's mail goes by DNS; nowhere, as far as DNS doesn't tell in time."""
+    """Where a domain's mail goes by DNS; None, where DNS doesn't tell in time."""
     resolver = Resolver(settings.nameservers or ())
 
-    async def ask(domain: str) -> Sequence[str]:
+    async def ask(domain: str) -> Sequence[str] | None:
         try:
             return [exchanger.name for exchanger in await resolver.exchangers(checked(domain))]
         except Unresolved as error:
             LOG.debug("no mail exchangers of %s: %s", domain, error)
-            return ()
+            return () if error.cause in (Cause.NXDOMAIN, Cause.NULL_MX) else None
 
     return ask
 

@@ -21,7 +21,7 @@ _GET = "SELECT * FROM actions WHERE id = ?"
 _INSERT = """INSERT INTO actions (id, incident_id, connector_id, state, offered_at, offered_to, expires_at, plan)
     VALUES (?, ?, ?, 'offered', ?, ?, ?, ?)"""
 _CLAIM = """UPDATE actions SET state = 'claimed', claimed_by = ?1, claimed_at = ?2, chosen = ?3
-    WHERE id = ?4 AND state IN ('offered', 'confirming') AND expires_at > ?2
+    WHERE id = ?4 AND state = 'offered' AND expires_at > ?2
         AND NOT EXISTS (SELECT 1 FROM actions AS other WHERE other.connector_id = actions.connector_id
             AND other.state IN ('claimed', 'executing', 'unknown'))
     RETURNING *"""

@@ -191,18 +191,23 @@ def _no_loop(case: Case) -> tuple[str, str] | None:
     ]
     if not loops:
         return None
-    why = f"The MX of {', '.join(loops)} is Exchange Online itself: without the connector its mail would loop."
+    untold = [name for name in loops if case.situation.mail_exchangers[name] is None]
+    why = (
+        f"DNS doesn't tell the MX of {', '.join(untold)}: without the connector its mail could loop."
+        if untold
+        else f"The MX of {', '.join(loops)} is Exchange Online itself: without the connector its mail would loop."
+    )
     return why, f"Make {'it' if len(loops) == 1 else 'them'} Authoritative first, or point the MX at the servers."
 
 
 def looping_domains(situation: Situation) -> tuple[str, ...]:
-    """Relay domains of this connector whose mail would come back if it were off."""
+    """Relay domains of this connector whose mail would, or for all we know could, come back if it were off."""
     if Capability.REJECTS_AT_RETRY not in situation.capabilities:
         return ()
     return tuple(
         name
         for name, hosts in sorted(situation.mail_exchangers.items())
-        if any(host.lower().rstrip(".").endswith(MICROSOFT_MX) for host in hosts)
+        if hosts is None or any(host.lower().rstrip(".").endswith(MICROSOFT_MX) for host in hosts)
     )
 
 

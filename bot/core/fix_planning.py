@@ -96,7 +96,7 @@ def _in_vain(step: PlanStep, found: Mapping[StepKind, RefusedStep]) -> RefusedSt
     lacking = next((found[kind] for kind in step.needs if kind in found), None)
     if lacking is None:
         return None
-    why = f"It needs “{lacking.title}” first, or mail would loop, and that is not offered."
+    why = f"It needs “{lacking.title}” first, or mail could loop, and that is not offered."
     return RefusedStep(kind=step.kind, title=step.title, why=why, way_out=lacking.way_out)
 
 

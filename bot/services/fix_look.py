@@ -56,8 +56,8 @@ class Known:
     latest: Action | None
 
 
-MailExchangers = Callable[[str], Awaitable[Sequence[str]]]
-"""The mail exchangers of a domain by DNS; none where it has none, or DNS doesn't tell."""
+MailExchangers = Callable[[str], Awaitable[Sequence[str] | None]]
+"""The mail exchangers of a domain by DNS; none where it has none. None: DNS doesn't tell."""
 
 
 async def no_mail_exchangers(_domain: str) -> Sequence[str]:
@@ -155,7 +155,7 @@ async def _as_the_system_has_it(base: Situation, facts: Known, backend: Backend)
     return base
 
 
-async def _mail_exchangers(base: Situation, ask_dns: MailExchangers) -> dict[str, Sequence[str]]:
+async def _mail_exchangers(base: Situation, ask_dns: MailExchangers) -> dict[str, Sequence[str] | None]:
     """Of the relay domains that this connector names: where their mail would go without it."""
     if Capability.REJECTS_AT_RETRY not in base.capabilities:
         return {}

@@ -136,7 +136,7 @@ def spent(db: Database, action: Action, now: datetime) -> Refusal | None:
     if action.state is ActionState.CONFIRMING and action.expires_at > now:
         return requested(action)
     if action.state is not ActionState.OFFERED:
-        return already(action)
+        return already(action) if action.claimed_by else unclaimed(action)
     incident = incidents.get(db, action.incident_id)
     if incident is None or incident.state is IncidentState.RESOLVED:
         return Refusal(reason=f"#{action.incident_id} is resolved already: there is nothing to fix.")
@@ -164,6 +164,12 @@ def requested(action: Action) -> Refusal:
         f"the thread of #{action.incident_id}."
     )
     return Refusal(reason=said, actor=action.requested_by, at=action.requested_at)
+
+
+def unclaimed(action: Action) -> Refusal:
+    """It waited for a second person, and that is over."""
+    said = action.result or "It waited too long for an approval."
+    return Refusal(reason=f"{said} Open Fix now again for the present figures.", at=action.finished_at)
 
 
 def already(action: Action) -> Refusal:

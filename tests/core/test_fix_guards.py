@@ -196,8 +196,17 @@ def test_where_mail_would_loop_the_connector_goes_off_only_together_with_the_dom
 def test_where_mail_would_loop_and_the_domain_is_refused_the_connector_stays_on_too() -> None:
     found = plan(replace(BASE, mail_exchangers=OUR_MX, capabilities=ONLINE, invalid=frozenset()))
     assert (found.steps, [one.kind for one in found.refused]) == ((), [REJECT, DOMAIN, CONNECTOR])
-    assert "needs “Make onprem.test Authoritative” first, or mail would loop" in found.refused[2].why
+    assert "needs “Make onprem.test Authoritative” first, or mail could loop" in found.refused[2].why
     assert found.refused[2].way_out == found.refused[1].way_out
+
+
+def test_an_mx_that_dns_does_not_tell_is_taken_for_one_that_comes_back() -> None:
+    unknown = replace(BASE, mail_exchangers={"onprem.test": None}, capabilities=ONLINE)
+    lacking = plan(unknown).lacking([CONNECTOR])
+    assert lacking is not None
+    assert lacking.kind is DOMAIN
+    (refused,) = plan(replace(unknown, domains=(replace(RELAY, match_subdomains=True),))).refused
+    assert refused.why == "DNS doesn't tell the MX of onprem.test: without the connector its mail could loop."
 
 
 def test_a_server_that_came_back_after_the_offer_stops_what_was_claimed() -> None:

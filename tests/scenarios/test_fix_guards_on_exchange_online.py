@@ -178,7 +178,7 @@ async def rules_use_it(here: Scene) -> None:
         (directory_failed, DOMAIN, "The directory gave no answer for 4 recipients", "mfi doctor"),
         (many_look_invalid, DOMAIN, "14 of 16 recipients look invalid", "synchronisation"),
         (lives_there_only, DOMAIN, "they exist on-premises only", "mail users or contacts"),
-        (mail_comes_back, CONNECTOR, "or mail would loop", "mfi doctor"),
+        (mail_comes_back, CONNECTOR, "or mail could loop", "mfi doctor"),
         (carries_all_mail, CONNECTOR, "RouteAllMessagesViaOnPremises", "-RouteAllMessagesViaOnPremises $false"),
         (rules_use_it, CONNECTOR, "Mail flow rules send mail to this connector", "the rules that use it first"),
     ],

@@ -95,6 +95,19 @@ async def test_what_nobody_approves_in_time_is_over_and_told_once(scene: Scene) 
     assert ("mfi", "fix.lapsed") in await scene.results()
 
 
+async def test_a_dialog_of_a_request_that_is_over_says_how_it_ended(scene: Scene) -> None:
+    fix = scene.fix(**TWO)
+    action_id = await requested(scene, fix)
+    scene.clock.now += timedelta(minutes=30)
+    late = await fix.submit(action_id, "U3", ALL, NAME)
+    await fix.verify_due()
+    lapsed = await fix.submit(action_id, "U3", ALL, NAME)
+    assert isinstance(late, Refusal)
+    assert isinstance(lapsed, Refusal)
+    assert late.reason == "It waited too long for an approval. Open Fix now again for the present figures."
+    assert lapsed.reason == "Nobody approved it in time. Open Fix now again for the present figures."
+
+
 async def test_eight_yeses_run_it_once(scene: Scene) -> None:
     fix = scene.fix(**TWO)
     action_id = await requested(scene, fix)
