@@ -220,7 +220,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MFI_ACTIONS", "actions_on", _switch, "off", "on: Fix now acts. off: it only shows what it would do."),
     Setting("MFI_FIX_APPROVALS", "fix_approvals", _approvals, "1", "2: a second person has to approve each fix."),
     Setting("MFI_VERIFY_AFTER", "verify_after", _seconds, "3600", "Seconds from a fix to its verification."),
-    Setting("MFI_SYNC_INTERVAL", "sync_interval", _seconds, "60", "Seconds between two reads of a mail system; MFI_<NAME>_INTERVAL: of one."),
+    Setting(
+        "MFI_SYNC_INTERVAL",
+        "sync_interval",
+        _seconds,
+        "60",
+        "Seconds between two reads (of one system: MFI_<NAME>_INTERVAL).",
+    ),
     Setting("MFI_PROBE_INTERVAL", "probe_interval", _seconds, "300", "Seconds between two probes of a connector."),
     Setting(
         "MFI_PROBE_INTERVAL_FAILING",
