@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from bot.backends.exchange_server.acts import Acts
 from bot.backends.exchange_server.checking import check
@@ -20,6 +21,7 @@ from bot.backends.exchange_server.orders import GRACE, REJECTED, Orders, Result
 from bot.backends.exchange_server.queue_facts import Listing, read_queues
 from bot.backends.exchange_server.rows import Json, needed_moment, text, texts
 from bot.backends.exchange_server.settings_facts import Ownership, Settings, read_settings
+from bot.backends.exchange_server.threads import Threads
 from bot.backends.ports import MessageRef, RecipientAnswer, Refused, Snapshot, Unreachable
 from bot.core.capabilities import Capability, Family
 from bot.core.clock import Clock
@@ -75,8 +77,9 @@ class ExchangeServerBackend:
         self._clock = clock
         self._newer_within = newer_within
         self._monotonic = monotonic
+        self._threads = Threads(name)
         self._orders = Orders(
-            options.drop, options.key_file, clock, wait=options.wait, grace=grace, monotonic=monotonic
+            options.drop, options.key_file, clock, self._threads, wait=options.wait, grace=grace, monotonic=monotonic
         )
         self._acts = Acts(self._orders)
         self._ownership = Ownership(on_premises=options.on_premises, partner=options.partner)
@@ -193,12 +196,13 @@ class ExchangeServerBackend:
             await self._acts.retry(view.listing, connector_key)
 
     async def close(self) -> None:
-        """Nothing is kept open between two reads."""
+        """End the threads."""
+        self._threads.close()
 
     async def _read(self) -> _View:
         """The newest document."""
         async with self._reading:
-            self._view = await asyncio.to_thread(self._look, self._view)
+            self._view = await self._threads.run(partial(self._look, self._view))
             return self._view
 
     def _look(self, known: _View | None) -> _View:
@@ -248,7 +252,7 @@ class ExchangeServerBackend:
         if self._options.key_file is None:
             return {}
         since = self._clock() - REMEMBERED
-        results = await asyncio.to_thread(lambda: self._orders.results(self._orders.key(), since))
+        results = await self._threads.run(lambda: self._orders.results(self._orders.key(), since))
         return {(m.key, m.recipient): (m, r.finished_at) for r in results for m in self._ended(r)}
 
     def _ended(self, result: Result) -> Iterator[MessageFacts]:

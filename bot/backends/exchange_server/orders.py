@@ -17,11 +17,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from bot.backends.exchange_server.document import VERSION, read_bounded
 from bot.backends.exchange_server.rows import Json, flag, needed, needed_moment, rows, text
 from bot.backends.exchange_server.signing import BadKey, BadSignature, read_key, sealed, unsealed
+from bot.backends.exchange_server.threads import Threads
 from bot.backends.ports import OutcomeUnknown, Refused, Unreachable
 from bot.core.clock import Clock
 
@@ -64,6 +66,7 @@ class Orders:
         drop: Path,
         key_file: Path | None,
         clock: Clock,
+        threads: Threads,
         *,
         wait: float,
         grace: float = GRACE,
@@ -72,6 +75,7 @@ class Orders:
         self._drop = drop
         self._key_file = key_file
         self._clock = clock
+        self._threads = threads
         self._wait = wait
         self._grace = grace
         self._monotonic = monotonic
@@ -98,7 +102,7 @@ class Orders:
 
         Raises Refused or Unreachable where nothing was done; OutcomeUnknown where something may have been.
         """
-        key = await asyncio.to_thread(self.key)
+        key = await self._threads.run(self.key)
         begun = self._monotonic()
         ids: list[str] = []
         try:
@@ -109,7 +113,7 @@ class Orders:
             raise
         except BaseException:
             # Also when the caller's own deadline cuts us off: what nobody took must not be done later.
-            asyncio.get_running_loop().run_in_executor(None, lambda: [self._withdrawn(order) for order in ids])
+            self._threads.begin(lambda: [self._withdrawn(order) for order in ids])
             self._acted_at = self._clock()
             raise
         self._acted_at = max(result.finished_at for result in results)
@@ -136,9 +140,9 @@ class Orders:
     async def _placed(self, key: bytes, step: Json, before: Sequence[str]) -> str:
         """Put one order; where that fails, take back those before it."""
         try:
-            return await asyncio.to_thread(self._put, key, step)
+            return await self._threads.run(partial(self._put, key, step))
         except Unreachable as error:
-            taken_back = [await asyncio.to_thread(self._withdrawn, order) for order in before]
+            taken_back = [await self._threads.run(partial(self._withdrawn, order)) for order in before]
             if not all(taken_back):
                 raise OutcomeUnknown(f"only some orders could be placed: {error}") from None
             raise
@@ -190,14 +194,14 @@ class Orders:
         taken_back: set[str] = set()
         while len(found) + len(taken_back) < len(ids):
             for order in ids:
-                if order not in found and (result := await asyncio.to_thread(self._answer, key, order)):
+                if order not in found and (result := await self._threads.run(partial(self._answer, key, order))):
                     found[order] = result
             if self._monotonic() > limit:
                 if limit > begun + self._wait:
                     break
                 limit += self._grace
                 left = [order for order in ids if order not in found]
-                taken_back = {o for o in left if await asyncio.to_thread(self._withdrawn, o)}
+                taken_back = {o for o in left if await self._threads.run(partial(self._withdrawn, o))}
             await asyncio.sleep(_PAUSE)
         return self._judged(ids, found, taken_back)
 
