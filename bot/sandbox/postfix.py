@@ -13,7 +13,7 @@ import shutil
 import smtplib
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import default
@@ -101,12 +101,22 @@ def missing() -> str | None:
 class SandboxPostfix:
     """Async context manager. `home`: an empty directory that Postfix's own user can reach, not below a private one.
 
-    `routes`: next hop of each domain (`[127.0.0.9]:2525`); `lines`: more of main.cf. `wrapper`: the shipped command
+    `routes`: next hop of each domain (`[127.0.0.9]:2525`); it relays for all but the `foreign` ones. `lines`: more of
+    main.cf. `wrapper`: the shipped command
     mfi-postfix, which is installed for this instance alone.
     """
 
-    def __init__(self, home: Path, routes: Mapping[str, str], *, wrapper: Path, lines: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        home: Path,
+        routes: Mapping[str, str],
+        *,
+        wrapper: Path,
+        foreign: Collection[str] = (),
+        lines: Sequence[str] = (),
+    ) -> None:
         self.home, self.routes = home, dict(routes)
+        self._relayed = [domain for domain in routes if domain not in foreign]
         self.wrapper = home / "mfi-postfix"
         self.port = 0
         self._shipped, self._lines = wrapper, tuple(lines)
@@ -205,13 +215,13 @@ class SandboxPostfix:
         shutil.chown(self.home / "mail", 65534, 65534)
         with socket.create_server(("127.0.0.1", 0)) as held:
             self.port = held.getsockname()[1]
-        etc, relayed = self.home / "etc", ", ".join(self.routes)
+        etc, relayed = self.home / "etc", ", ".join(self._relayed)
         main = _MAIN.format(home=self.home, host=HOST, senders=SENDERS, relayed=relayed)
         (etc / "main.cf").write_text(main + "".join(f"{line}\n" for line in self._lines))
         (etc / "master.cf").write_text(_MASTER.format(smtpd=self.port))
         (etc / "transport").write_text("".join(f"{name}\tsmtp:{hop}\n" for name, hop in self.routes.items()))
         (etc / "mfi_overrides").write_text("")
-        (etc / "mfi_recipients").write_text("".join(f"@{name}\tOK\n" for name in self.routes))
+        (etc / "mfi_recipients").write_text("".join(f"@{name}\tOK\n" for name in self._relayed))
         (etc / "instances").write_text(f"{etc}\n")
         text = self._shipped.read_text().replace("/etc/mfi-postfix.instances", str(etc / "instances"))
         self.wrapper.write_text(text.replace("/usr/local/sbin/mfi-postfix\n", f"{self.wrapper}\n"))

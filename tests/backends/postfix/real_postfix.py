@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 import smtplib
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -18,18 +15,29 @@ from email.policy import default
 from pathlib import Path
 from typing import TypeVar
 
-import bot.backends.postfix
-from bot.backends.postfix import Options, PostfixBackend
+from bot.backends.postfix import SHIPPED_WRAPPER, Options, PostfixBackend
+from bot.sandbox.postfix import ENVIRONMENT, HOST, SENDERS, SandboxPostfix, missing
 from bot.sandbox.smtp_behaviours import Behaviour
 from bot.sandbox.smtp_cast import Row
 from bot.sandbox.smtp_servers import BrokenServers
 from storage.records import TlsSetting
 
+__all__ = [
+    "ENVIRONMENT",
+    "HOST",
+    "SENDERS",
+    "SERVERS",
+    "WRAPPER",
+    "RealPostfix",
+    "bounces",
+    "missing",
+    "running",
+    "until",
+]
+
 T = TypeVar("T")
-HOST = "relay.mail.test"
-SENDERS = "senders.test"
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
-WRAPPER = Path(bot.backends.postfix.__file__).with_name("mfi-postfix")
+PARTNER = "partner.test"
+WRAPPER = SHIPPED_WRAPPER
 SERVERS: Mapping[str, Behaviour] = {
     "refused": Behaviour.REFUSED,
     "busy": Behaviour.BUSY,
@@ -38,64 +46,6 @@ SERVERS: Mapping[str, Behaviour] = {
     "partner": Behaviour.GOOD_PLAIN,
 }
 """Smart hosts; mail to `<name>.test` goes to each."""
-
-MAIN = """
-compatibility_level = 3.6
-queue_directory = {home}/spool
-data_directory = {home}/data
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = {host}
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 127.0.0.0/8
-mydestination =
-alias_maps =
-local_recipient_maps =
-virtual_mailbox_domains = {senders}
-virtual_mailbox_base = {home}/mail
-virtual_mailbox_maps = static:all/
-virtual_uid_maps = static:65534
-virtual_gid_maps = static:65534
-relay_domains = refused.test, busy.test, closes.test, good.test
-parent_domain_matches_subdomains =
-relay_recipient_maps = hash:{home}/etc/mfi_recipients
-transport_maps = hash:{home}/etc/mfi_overrides, hash:{home}/etc/transport
-smtp_tls_security_level = may
-smtp_tls_policy_maps = inline:{{ {{ [{partner}]:{port} = none }} }}
-maximal_queue_lifetime = 1d
-smtpd_peername_lookup = no
-smtpd_recipient_restrictions =
-smtpd_relay_restrictions = permit_mynetworks, reject
-smtp_helo_timeout = 5s
-maillog_file = {home}/log
-maillog_file_prefixes = {home}
-"""
-
-MASTER = """
-postlog unix-dgram n - n - 1 postlogd
-127.0.0.1:{smtpd} inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-  -o syslog_name=postfix/$service_name
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-local unix - n n - - local
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,73 +127,13 @@ async def until(look: Callable[[], Awaitable[T]], good: Callable[[T], bool], *, 
     raise AssertionError(f"not so after {seconds} s; at last: {found!r:.2000}")
 
 
-def missing() -> str | None:
-    """Why it can't be run here."""
-    if shutil.which("postfix", path=ENVIRONMENT["PATH"]) is None:
-        return "Debian's package postfix is not installed"
-    return None if os.geteuid() == 0 else "Postfix starts only as root"
-
-
 @contextlib.asynccontextmanager
 async def running(home: Path) -> AsyncIterator[RealPostfix]:
     """Start it in this directory, which Postfix's own user has to reach; stop it at the end."""
     rows = [Row(name, behaviour, TlsSetting.OPPORTUNISTIC) for name, behaviour in SERVERS.items()]
     async with BrokenServers(rows=rows) as servers:
-        started = _configure(home, servers)
-        command = ["/usr/sbin/postfix", "-c", started.config_dir]
-        quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL, "env": ENVIRONMENT}
-        master = await asyncio.create_subprocess_exec(*command, "start-fg", **quiet)
-        try:
-            await _listening(started.port, master)
-            yield started
-        finally:
-            stop = await asyncio.create_subprocess_exec(*command, "stop", **quiet)
-            await asyncio.wait_for(stop.wait(), 30)
-            await asyncio.wait_for(master.wait(), 30)
-
-
-def _configure(home: Path, servers: BrokenServers) -> RealPostfix:
-    """Write configuration, tables and the wrapper."""
-    for name in ("etc", "spool", "data", "mail"):
-        (home / name).mkdir()
-    shutil.chown(home / "data", "postfix")
-    shutil.chown(home / "mail", 65534, 65534)
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-    etc, partner = home / "etc", servers.servers["partner"].ip
-    text = MAIN.format(home=home, host=HOST, senders=SENDERS, partner=partner, port=servers.port)
-    (etc / "main.cf").write_text(text)
-    (etc / "master.cf").write_text(MASTER.format(smtpd=port))
-    routes = (f"{name}.test\tsmtp:[{servers.servers[name].ip}]:{servers.port}\n" for name in SERVERS)
-    (etc / "transport").write_text("".join(routes))
-    (etc / "mfi_overrides").write_text("")
-    (etc / "mfi_recipients").write_text("".join(f"@{name}.test\tOK\n" for name in SERVERS if name != "partner"))
-    (etc / "instances").write_text(f"{etc}\n")
-    for table in ("transport", "mfi_overrides", "mfi_recipients"):
-        subprocess.run(["/usr/sbin/postmap", "-c", str(etc), f"hash:{etc / table}"], check=True, timeout=30)
-    return RealPostfix(home, port, servers, install_wrapper(home, etc / "instances"))
-
-
-def install_wrapper(home: Path, instances: Path) -> Path:
-    """The shipped wrapper, for these instances."""
-    installed = home / "mfi-postfix"
-    text = WRAPPER.read_text().replace("/etc/mfi-postfix.instances", str(instances))
-    installed.write_text(text.replace("/usr/local/sbin/mfi-postfix\n", f"{installed}\n"))
-    installed.chmod(0o755)
-    return installed
-
-
-async def _listening(port: int, master: asyncio.subprocess.Process) -> None:
-    """Wait until it accepts mail."""
-
-    async def answers() -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            assert master.returncode is None, "Postfix did not start"
-            return False
-        writer.close()
-        await writer.wait_closed()
-        return True
-
-    await until(answers, bool)
+        hops = {f"{name}.test": f"[{servers.servers[name].ip}]:{servers.port}" for name in SERVERS}
+        policy = f"smtp_tls_policy_maps = inline:{{ {{ {hops[PARTNER]} = none }} }}"
+        sandbox = SandboxPostfix(home, hops, wrapper=SHIPPED_WRAPPER, foreign=(PARTNER,), lines=(policy,))
+        async with sandbox:
+            yield RealPostfix(home, sandbox.port, servers, sandbox.wrapper)
