@@ -222,8 +222,8 @@ class ExchangeServerBackend:
     async def _current(self, *parts: str) -> _View:
         """The newest document, not from before our last order, in which these parts are whole."""
         until = self._monotonic() + self._newer_within
-        acted_at, view = self._orders.acted_at, await self._read()
-        while acted_at is not None and view.document.started_at < acted_at:
+        view = await self._read()
+        while await self._threads.run(partial(self._orders.overtake, view.document.started_at)):
             if self._monotonic() > until:
                 raise Unreachable(
                     f"no document came within {self._newer_within:g} s after our last order: does the task run?"

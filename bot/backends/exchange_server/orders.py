@@ -38,6 +38,7 @@ GRACE = 5.0
 """Seconds more for the answer to an order that was begun: its last message may be under way."""
 _MOST_RESULT = 4 * 1024 * 1024
 _MOST_RESULTS = 2000
+_ORDER = re.compile(r"[0-9a-f]{32}\.order(\.taken)?")
 _RESULT = re.compile(r"([0-9a-f]{32})\.result")
 _PAUSE = 0.25
 
@@ -83,10 +84,26 @@ class Orders:
         self._unreadable: set[str] = set()
         self._acted_at: datetime | None = None
 
-    @property
-    def acted_at(self) -> datetime | None:
-        """When our last order was over, as far as we know: what was read before that doesn't show its effect."""
-        return self._acted_at
+    def overtake(self, read_at: datetime) -> bool:
+        """Is an order under way, or was one over only after this? Then what was read so early doesn't show its effect.
+
+        Also orders of other processes, and of this one before it was killed, count. Blocking.
+        """
+        if self._key_file is None:
+            return False
+        answers = [result.finished_at for result in self.results(self.key(), read_at)]
+        over = max((at for at in (*answers, self._acted_at) if at), default=read_at)
+        return read_at < over or self._under_way()
+
+    def _under_way(self) -> bool:
+        """Does an order lie there that may still be carried out? One that is older than its life will not be."""
+        oldest = self._clock().timestamp() - self._wait - self._grace
+        try:
+            with os.scandir(self._drop / "orders") as entries:
+                placed = (entry for entry in entries if _ORDER.fullmatch(entry.name))
+                return any(entry.stat(follow_symlinks=False).st_mtime > oldest for entry in placed)
+        except OSError:
+            return False
 
     def key(self) -> bytes:
         """Our key. Raises Refused. Blocking."""
