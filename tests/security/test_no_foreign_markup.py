@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -38,20 +34,9 @@ from knowledge.diagnose import explain
 from knowledge.diagnosis import Diagnosis
 from knowledge.explanation import Explanation
 from storage.records import WARNING_PREFIX, Action, ActionState, ConnectorKind, IncidentState, StepKind
+from tests.security.hostile_texts import HOSTILE
+from tests.slack.world import World
 
-
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"shared_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-HERE = Path(__file__).parent
-HOSTILE: tuple[str, ...] = _module(HERE / "hostile_texts.py").HOSTILE
-World: Any = _module(HERE.parent / "slack" / "conftest.py").World
 ABOUT = articles().for_code("4.4.316")
 DISAGREES, DAY = Disagreement.FIREWALL_ADMITS_BOT_ONLY, timedelta(days=1)
 
