@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import sys
 import tempfile
 import time
@@ -42,7 +41,6 @@ class Figures:
     lags: Lags
     busiest: int
     cpu: float
-    rss_mib: float
 
 
 class InstantNetwork:
@@ -100,8 +98,7 @@ async def sweep(number: int = 10_000, seconds: float = 180.0) -> Figures:
         due = spread(every, policy, begun) or {c.id: begun for c in every}
         found = await store.read(lambda db: lags(db, every, policy, due))
         await store.close()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Figures(connectors=number, lags=found, busiest=max(network.begun.values()), cpu=cpu, rss_mib=peak)
+    return Figures(connectors=number, lags=found, busiest=max(network.begun.values()), cpu=cpu)
 
 
 def markdown(found: Figures) -> list[str]:
@@ -116,7 +113,6 @@ def markdown(found: Figures) -> list[str]:
         f"| begun in the busiest second | {found.busiest} |",
         f"| connectors left out | {found.lags.never} |",
         f"| CPU | {found.cpu:.2f} cores |",
-        f"| peak memory of this process | {found.rss_mib:.0f} MiB |",
     ]
 
 
