@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from bot.core.blockkit import problems
-from bot.core.fix_plan import Plan, PlanStep, SenderCount
 from bot.core.mail_clock import MailClock
 from bot.core.permissions import Admins, Decision
 from bot.slack import replies
@@ -18,7 +17,7 @@ from bot.slack.blocks import Message, bounded, message, section, sections_only, 
 from bot.slack.explained import explain_reply, paste_reply
 from bot.slack.home import home_view
 from bot.slack.manifest import SCOPES, bot_scopes, manifest, manifest_yaml
-from bot.slack.plan_modal import dry_run_view, loading_view, plan_view, refused_view
+from bot.slack.plan_modal import loading_view, refused_view
 from bot.slack.text import Mrkdwn
 from bot.slack.vocabulary import (
     BY_NAME,
@@ -33,15 +32,8 @@ from bot.slack.vocabulary import (
 )
 from knowledge.articles import articles
 from knowledge.diagnose import explain
-from storage.records import Action, ActionState, ConnectorKind, QueueSummary, Severity, StepKind
-
-
-def shown(drawn: Message | dict[str, Any]) -> str:
-    """The whole payload as text; every one must be fit for Slack."""
-    payload = drawn.payload() if isinstance(drawn, Message) else drawn
-    surface: Any = "message" if isinstance(drawn, Message) else drawn["type"]
-    assert not problems(payload, surface), problems(payload, surface)
-    return str(payload)
+from storage.records import ConnectorKind, QueueSummary, Severity
+from tests.slack.drawn import shown
 
 
 # --- vocabulary ----------------------------------------------------------------------------------------------------
@@ -246,89 +238,6 @@ def test_home_shows_what_needs_attention_first(world: Any) -> None:
 def test_home_of_a_bad_day_still_fits(world: Any) -> None:
     said = shown(home_view(world.status(*[world.row(3)] * 40), "connected", help_lines()))
     assert "… and 100 more" in said
-
-
-def plan(**changes: Any) -> Plan:
-    reject = PlanStep(
-        kind=StepKind.REJECT_INVALID,
-        title="Reject 7 messages",
-        effect="3 senders get a bounce.",
-        count=7,
-        irreversible="A bounce can't be called back.",
-        senders=(SenderCount(sender="app@fabrikam.test", count=6),),
-        more_senders=1,
-    )
-    disable = PlanStep(kind=StepKind.DISABLE_CONNECTOR, title="Disable it", effect="2 stay queued.", count=2)
-    made = Plan(
-        incident_id=12, backend="lab", connector_key="k", connector_name="Contoso inbound", code="4.4.316",
-        dry_run=False, waiting=9, valid_waiting=2, unknown_waiting=0, invalid_recipients=7, steps=(reject, disable),
-        by_hand=("Tell the helpdesk.",), notes=("The domain stays as it is.",),
-    )  # fmt: skip
-    return replace(made, **changes)
-
-
-def action(world: Any) -> Action:
-    return Action(
-        id="opaque-1", incident_id=12, connector_id=7, state=ActionState.OFFERED, offered_at=world.now,
-        expires_at=world.now, plan="",
-    )  # fmt: skip
-
-
-def test_the_plan_is_shown_in_numbers_before_anybody_can_say_yes(world: Any) -> None:
-    view = plan_view(action(world), plan())
-    said = shown(view)
-    for part in (
-        "*9 messages waiting*: 2 for valid recipients, 7 for addresses",
-        "*1. Reject 7 messages*",
-        "Can't be undone:* A bounce",
-        "`app@fabrikam.test` (6), 1 more",
-        "Tell the helpdesk",
-        "stays as it is",
-        "It is: Contoso inbound",
-    ):
-        assert part in said, part
-    assert view["private_metadata"] == "opaque-1"
-    inputs = {b["block_id"]: b["element"] for b in view["blocks"] if b["type"] == "input"}
-    assert set(inputs) == {"steps", "name"}
-    assert inputs["steps"]["initial_options"] == inputs["steps"]["options"]
-    assert [o["value"] for o in inputs["steps"]["options"]] == ["reject_invalid", "disable_connector"]
-
-
-def test_recipients_that_nobody_knows_of_are_counted_apart(world: Any) -> None:
-    view = plan_view(action(world), plan(unknown_waiting=3))
-    assert "4 for addresses that the directory does not have, 3 for addresses that nobody knows of" in shown(view)
-
-
-def test_messages_that_were_only_counted_are_counted_apart(world: Any) -> None:
-    said = shown(plan_view(action(world), plan(waiting=14, unknown_waiting=3, unseen=5)))
-    assert (
-        "4 for addresses that the directory does not have, 3 for addresses that nobody knows of, 5 not looked" in said
-    )
-
-
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_a_plan_without_steps_is_only_to_be_read(world: Any, dry_run: bool) -> None:
-    view = plan_view(action(world), plan(steps=(), dry_run=dry_run))
-    assert {block["type"] for block in view["blocks"]} == {"section"}
-    assert "submit" not in view
-    assert not problems(view, "modal")
-    said = shown(view).replace("\\'", "'")
-    assert "*By hand, because mfi can't or may not*" in said
-    assert "Tell the helpdesk." in said
-    assert "Dry run" not in said
-
-
-def test_a_dry_run_does_not_claim_that_mfi_can_not(world: Any) -> None:
-    said = shown(plan_view(action(world), plan(dry_run=True)))
-    assert "*By hand instead*" in said
-    assert "can't or may not" not in said
-
-
-def test_a_dry_run_says_so_everywhere(world: Any) -> None:
-    view = plan_view(action(world), plan(dry_run=True, by_hand=(), notes=()))
-    assert "Dry run*: nothing will be changed" in shown(view)
-    assert view["submit"]["text"] == "Run dry run"
-    assert "nothing was changed" in shown(dry_run_view(["Reject 7 messages: …"]))
 
 
 def test_the_small_dialogs_are_fit_for_slack() -> None:
