@@ -15,25 +15,25 @@ from typing import Any
 from sqlite_utils import Database
 
 from storage.moments import from_ms, optional_moment, optional_span, span_ms, to_ms
-from storage.records import Connector, ConnectorFacts, ConnectorKind, SyncCounts, TlsSetting
+from storage.records import Caution, Connector, ConnectorFacts, ConnectorKind, SyncCounts, TlsSetting
 
 _UPSERT = """
     INSERT INTO connectors (backend, key, name, kind, enabled, use_mx, smart_hosts, port, recipient_domains,
-        tls_setting, tls_domain, partner_contact, alert_channel, probe_interval, next_probe_at, changed_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        tls_setting, tls_domain, partner_contact, alert_channel, probe_interval, cautions, next_probe_at, changed_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (backend, key) DO UPDATE SET
         name = excluded.name, kind = excluded.kind, enabled = excluded.enabled, use_mx = excluded.use_mx,
         smart_hosts = excluded.smart_hosts, port = excluded.port, recipient_domains = excluded.recipient_domains,
         tls_setting = excluded.tls_setting, tls_domain = excluded.tls_domain,
         partner_contact = excluded.partner_contact, alert_channel = excluded.alert_channel,
-        probe_interval = excluded.probe_interval, next_probe_at = excluded.next_probe_at,
+        probe_interval = excluded.probe_interval, cautions = excluded.cautions, next_probe_at = excluded.next_probe_at,
         changed_at = excluded.changed_at, missing_since = NULL
     WHERE missing_since IS NOT NULL
         OR (name, kind, enabled, use_mx, smart_hosts, port, recipient_domains, tls_setting, tls_domain,
-            partner_contact, alert_channel, probe_interval)
+            partner_contact, alert_channel, probe_interval, cautions)
         IS NOT (excluded.name, excluded.kind, excluded.enabled, excluded.use_mx, excluded.smart_hosts, excluded.port,
             excluded.recipient_domains, excluded.tls_setting, excluded.tls_domain, excluded.partner_contact,
-            excluded.alert_channel, excluded.probe_interval)
+            excluded.alert_channel, excluded.probe_interval, excluded.cautions)
 """
 
 # The last of two columns of one name wins: what is claimed is due when its lease ends.
@@ -172,6 +172,7 @@ def _values(backend: str, facts: ConnectorFacts, now: datetime) -> tuple[Any, ..
         facts.partner_contact,
         facts.alert_channel,
         span_ms(facts.probe_interval),
+        json.dumps(sorted(facts.cautions)),
         to_ms(now),
         to_ms(now),
     )
@@ -207,6 +208,7 @@ def _connector(row: Mapping[str, Any]) -> Connector:
         partner_contact=row["partner_contact"],
         alert_channel=row["alert_channel"],
         probe_interval=optional_span(row["probe_interval"]),
+        cautions=frozenset(map(Caution, _texts(row["cautions"]))),
         next_probe_at=from_ms(row["next_probe_at"]),
         changed_at=from_ms(row["changed_at"]),
         missing_since=optional_moment(row["missing_since"]),

@@ -282,3 +282,9 @@ _FIX_APPROVALS = (
     "DROP TABLE action_steps",
     "ALTER TABLE action_steps_with_retry RENAME TO action_steps",
 )
+
+
+@migrations()
+def connector_cautions(db: Database) -> None:
+    """What makes switching a connector off dangerous, as its mail system tells."""
+    db.execute("ALTER TABLE connectors ADD COLUMN cautions TEXT NOT NULL DEFAULT '[]'")

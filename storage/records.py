@@ -136,10 +136,7 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectorFacts:
-    """A connector as its mail system describes it. `key` is stable (Exchange: the Guid); names change.
-
-    `cautions` are read when somebody wants to act, and not stored.
-    """
+    """A connector as its mail system describes it. `key` is stable (Exchange: the Guid); names change."""
 
     backend: str
     key: str

@@ -18,7 +18,7 @@ from ipaddress import ip_address, ip_network
 from itertools import chain
 from typing import TypeVar
 
-from storage.records import Connector, ConnectorKind, DomainFacts, DomainType, MessageFacts
+from storage.records import Caution, Connector, ConnectorKind, DomainFacts, DomainType, MessageFacts
 
 Assigner = Callable[[MessageFacts], int | None]
 Basis = tuple[Hashable, ...]
@@ -33,7 +33,18 @@ def assign(message: MessageFacts, connectors: Iterable[Connector], domains: Iter
 def basis(connectors: Iterable[Connector], domains: Iterable[DomainFacts]) -> Basis:
     """All that an assignment rests on, to compare: as long as it is equal, so is every answer."""
     looked_at = (
-        (c.id, c.backend, c.key, c.name, c.kind, c.enabled, c.smart_hosts, c.recipient_domains, c.missing_since is None)
+        (
+            c.id,
+            c.backend,
+            c.key,
+            c.name,
+            c.kind,
+            c.enabled,
+            c.smart_hosts,
+            c.recipient_domains,
+            c.cautions,
+            c.missing_since is None,
+        )
         for c in connectors
     )
     return (frozenset(looked_at), frozenset(domains))
@@ -171,7 +182,9 @@ def _widening(domain: str) -> list[str]:
 def _relayed(connectors: Iterable[Connector], domains: Iterable[DomainFacts]) -> Callable[[str, str], Connector | None]:
     relays = {(d.backend, p) for d in domains if d.type is DomainType.INTERNAL_RELAY for p in _covered(d)}
     on_premises = (c for c in connectors if c.enabled and c.kind is ConnectorKind.ON_PREMISES)
-    catch_all = _only_of((c.backend, c) for c in on_premises if not c.recipient_domains)
+    catch_all = _only_of(
+        (c.backend, c) for c in on_premises if not c.recipient_domains and Caution.RULE_SCOPED not in c.cautions
+    )
 
     def carrier(backend: str, domain: str) -> Connector | None:
         relayed = any((backend, pattern) in relays for pattern in _widening(domain))

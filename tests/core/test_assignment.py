@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.core.assignment import assign, assigner, basis
-from storage.records import Connector, ConnectorKind, DomainFacts, DomainType, MessageFacts
+from storage.records import Caution, Connector, ConnectorKind, DomainFacts, DomainType, MessageFacts
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 RELAY = DomainFacts(backend="lab", name="relay.test", type=DomainType.INTERNAL_RELAY, match_subdomains=True)
@@ -97,6 +97,7 @@ OFF = [connector(1, "contoso.com", smart_hosts=("mail.contoso.com",), enabled=Fa
         (message("user@relay.test"), [ONE, replace(CATCH_ALL, backend="other")], None),
         (message("user@relay.test"), [CATCH_ALL, replace(CATCH_ALL, id=4, key="K4")], None),
         (message("user@relay.test"), [connector(3)], None),
+        (message("user@relay.test"), [replace(CATCH_ALL, cautions=frozenset({Caution.RULE_SCOPED}))], None),
         (message("user@relay.test"), [TWO, CATCH_ALL], 2),
     ],
 )
