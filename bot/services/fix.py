@@ -30,6 +30,7 @@ from bot.core.policy import Policy
 from bot.services import fix_approval as approval
 from bot.services import fix_records as records
 from bot.services import fix_undo as undoing
+from bot.services import fix_verdict as verdicts
 from bot.services.fix_audit import Refusal
 from bot.services.fix_look import Known, MailExchangers, known, no_mail_exchangers, situation, waiting_at
 from bot.services.fix_records import Claimed
@@ -183,17 +184,17 @@ class Fix:
         self._mark("verifying")
         verdict = await self._verdict(action, self._probe)
         self._mark("verdict")
-        await self._store.write(lambda db: records.judged(db, action, verdict, self._policy, self._clock()))
+        await self._store.write(lambda db: verdicts.judged(db, action, verdict, self._policy, self._clock()))
         self._mark("verified")
 
     async def _look_early(self, action: Action) -> None:
         """Verified ahead of time where the effect is there to be seen; else silence, and another look."""
-        await self._store.write(lambda db: records.look_later(db, action, self._policy, self._clock()))
+        await self._store.write(lambda db: verdicts.look_later(db, action, self._policy, self._clock()))
         self._mark("looking early")
         verdict = await self._verdict(action, None)
         self._mark("looked early")
         if verdict.conclusive:
-            await self._store.write(lambda db: records.judged(db, action, verdict, self._policy, self._clock()))
+            await self._store.write(lambda db: verdicts.judged(db, action, verdict, self._policy, self._clock()))
 
     async def _verdict(self, action: Action, probe: Probe | None) -> Verdict:
         plan = Plan.from_json(action.plan)

@@ -18,9 +18,8 @@ from bot.core.fix_plan import Plan, would_do
 from bot.core.policy import Policy
 from bot.services.fix_audit import ITSELF, Refusal, came_of, done, refused, target_of, withheld
 from bot.services.fix_steps import Reading, Work
-from bot.services.fix_verification import Verdict
 from bot.services.timeline import record_event
-from storage import actions, incidents, messages
+from storage import actions, incidents
 from storage.records import (
     Action,
     ActionState,
@@ -264,7 +263,7 @@ def finish(db: Database, action: Action, policy: Policy, now: datetime) -> None:
         return
     came_of(db, action, "fix.done", f"every step is done; verified from {due:%Y-%m-%d %H:%M} UTC on", now)
     data = {"action_id": action.id, "verify_at": due, "undoable": not retry}
-    changes = _unless_resolved(db, action, state=IncidentState.VERIFYING)
+    changes = unless_resolved(db, action, state=IncidentState.VERIFYING)
     record_event(db, action.incident_id, EventKind.FIX_FINISHED, now=now, actor=action.claimed_by, data=data, **changes)
 
 
@@ -311,68 +310,14 @@ def so_far(db: Database, action: Action) -> str:
     return "; ".join(f"{words.get(s.state, s.state)}: {shown.title if shown else s.kind}" for shown, s in found)
 
 
-# Verification
-
-WHAT_TO_DO = (
-    "What to do: undo it, or look in the mail system at what isn't as set, then open Fix now again for present facts."
-)
-
-
-def look_later(db: Database, action: Action, policy: Policy, now: datetime) -> None:
-    """The evidence doesn't suffice yet: look once more before the verification is due."""
-    same = ActionState.VERIFYING
-    look = now + policy.verify_after / policy.early_looks
-    actions.set_state(db, action.id, (same,), same, look_at=look)
-
-
-def judged(db: Database, action: Action, verdict: Verdict, policy: Policy, now: datetime) -> None:
-    """Verified, not yet, or failed after the last try; a retired connector's incident is resolved.
-
-    Only if it is still being verified: an undo that began meanwhile has the last word. What was seen of its messages is
-    kept in any case.
-    """
-    if verdict.seen:
-        rows = [(message, action.connector_id) for message in verdict.seen]
-        messages.sync(db, verdict.seen[0].backend, rows, now, complete=False)
-    if verdict.holds:
-        _verified(db, action, verdict, now)
-    elif action.verify_attempts + 1 < policy.verify_attempts:
-        _not_yet(db, action, verdict, policy, now)
-    else:
-        detail = f"{' '.join(verdict.lines)} {WHAT_TO_DO}"
-        fail(db, action, detail, now, expected=(ActionState.VERIFYING,))
-
-
-def _verified(db: Database, action: Action, verdict: Verdict, now: datetime) -> None:
-    result = "\n".join(verdict.lines)
-    verified = ActionState.VERIFIED
-    if actions.set_state(db, action.id, (ActionState.VERIFYING,), verified, finished_at=now, result=result) is None:
-        return
-    came_of(db, action, "fix.verified", " ".join(verdict.lines), now)
-    again = {} if verdict.retired else back(db, action)
-    data = {"action_id": action.id, "detail": list(verdict.lines)}
-    record_event(db, action.incident_id, EventKind.FIX_VERIFIED, now=now, data=data, **again)
-    resolution = {"state": IncidentState.RESOLVED, "resolved_at": now, "resolution": "retired"}
-    if verdict.retired and (changes := _unless_resolved(db, action, **resolution)):
-        record_event(db, action.incident_id, EventKind.RESOLVED, now=now, data={"reason": "retired"}, **changes)
-
-
-def _not_yet(db: Database, action: Action, verdict: Verdict, policy: Policy, now: datetime) -> None:
-    due, tries = now + policy.verify_after, action.verify_attempts + 1
-    same = ActionState.VERIFYING
-    if actions.set_state(db, action.id, (same,), same, verify_at=due, verify_attempts=tries) is not None:
-        came_of(db, action, "fix.not_yet", " ".join(verdict.lines), now)
-        data = {"action_id": action.id, "detail": list(verdict.lines), "next_at": due}
-        record_event(db, action.incident_id, EventKind.FIX_NOT_YET, now=now, data=data)
-
-
 def back(db: Database, action: Action) -> dict[str, Any]:
     """The state in which people take over again, as a change of the incident."""
     incident = incidents.get(db, action.incident_id)
     held = incident is not None and incident.acknowledged_by is not None
-    return _unless_resolved(db, action, state=IncidentState.ACKNOWLEDGED if held else IncidentState.FIRING)
+    return unless_resolved(db, action, state=IncidentState.ACKNOWLEDGED if held else IncidentState.FIRING)
 
 
-def _unless_resolved(db: Database, action: Action, **changes: object) -> dict[str, Any]:
+def unless_resolved(db: Database, action: Action, **changes: object) -> dict[str, Any]:
+    """These changes of the incident, or none where it is over already."""
     incident = incidents.get(db, action.incident_id)
     return {} if incident is None or incident.state is IncidentState.RESOLVED else changes
