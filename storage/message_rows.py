@@ -3,7 +3,8 @@
 Rules that every write keeps:
 * a row is written only if something about it changed;
 * evidence (code, reason, remote host) is not erased by a row that brings none, nor by older evidence;
-* delivered, expired and rejected are final: an older list that still says queued does not undo them.
+* delivered, expired and rejected are final: an older list that still says queued does not undo them. Unless the end was
+  only presumed, because a list lacked the message: whoever lists it again knows better.
 
 `digest` stands for the row as it was listed when it was last written: the same again needs no look at the rest. Any
 other write of the row takes it away (storage/queue_schema.py).
@@ -35,8 +36,8 @@ _SILENT = "(coalesce(excluded.code, excluded.reason) IS NULL OR ifnull(excluded.
 # A silent row was assigned by its recipient alone: that doesn't overrule what evidence, or an earlier row, told.
 _CONNECTOR = f"""iif({_SILENT} AND excluded.connector_key IS NULL AND connector_id IS NOT NULL
     AND (code IS NOT NULL OR excluded.connector_id IS NULL), connector_id, excluded.connector_id)"""
-_DIFFERS = """NOT (status IN ('delivered', 'expired', 'rejected') AND excluded.status = 'queued'
-            AND excluded.received_at <= ended_at)
+_DIFFERS = """NOT (status IN ('delivered', 'expired', 'rejected') AND presumed IS NULL
+            AND excluded.status = 'queued' AND excluded.received_at <= ended_at)
         AND ((sender, received_at, expires_at, status)
                 IS NOT (excluded.sender, excluded.received_at, excluded.expires_at, excluded.status)
             OR (excluded.size IS NOT NULL AND size IS NOT excluded.size)
@@ -64,6 +65,7 @@ _ON_CONFLICT = """
         remote_ip = iif({silent}, remote_ip, excluded.remote_ip),
         evidence_at = iif({silent}, evidence_at, excluded.evidence_at),
         ended_at = iif(excluded.status = 'queued', NULL, coalesce(ended_at, excluded.ended_at)),
+        presumed = NULL,
         digest = excluded.digest
     WHERE {differs}
 """

@@ -288,3 +288,9 @@ _FIX_APPROVALS = (
 def connector_cautions(db: Database) -> None:
     """What makes switching a connector off dangerous, as its mail system tells."""
     db.execute("ALTER TABLE connectors ADD COLUMN cautions TEXT NOT NULL DEFAULT '[]'")
+
+
+@migrations()
+def presumed_ends(db: Database) -> None:
+    """Of a message that ended because a list lacked it, that nobody said how (1): listed again, it waits again."""
+    db.execute("ALTER TABLE queued_messages ADD COLUMN presumed INTEGER")

@@ -27,7 +27,8 @@ Listed = tuple[MessageFacts, int | None]
 _WAITING = """SELECT id, digest FROM queued_messages INDEXED BY queued_messages_expiring
     WHERE status = 'queued' AND backend = ?"""
 _ANY = "SELECT EXISTS (SELECT 1 FROM queued_messages WHERE backend = ?), ifnull(max(id), 0) FROM queued_messages"
-_END = "UPDATE queued_messages SET status = ?, ended_at = ?, digest = NULL WHERE id = ? AND status = 'queued'"
+_END = """UPDATE queued_messages SET status = ?, ended_at = ?, digest = NULL, presumed = 1
+    WHERE id = ? AND status = 'queued'"""
 _CONNECTORS_OF = """SELECT DISTINCT connector_id FROM queued_messages
     WHERE id IN (SELECT value FROM json_each(?)) AND connector_id IS NOT NULL"""
 
@@ -163,7 +164,7 @@ def upsert(db: Database, rows: Sequence[Values]) -> Written:
 
 
 def end(db: Database, ids: Collection[int], now: datetime, status: MessageStatus) -> tuple[int, set[int]]:
-    """Those of these messages that still wait have ended this way: how many, and at which connectors."""
+    """Those of these messages that still wait have ended this way, presumably: how many, and at which connectors."""
     at = to_ms(now)
     ended = db.conn.executemany(_END, [(status, at, message_id) for message_id in ids]).rowcount
     return max(ended, 0), {row[0] for row in db.execute(_CONNECTORS_OF, [json.dumps(list(ids))])}

@@ -8,9 +8,11 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
 import pytest
+from sqlite_utils import Database
 
 from storage import connectors, messages, syncs
 from storage.connection import Store
+from storage.queue_diff import Comparison, end
 from storage.records import (
     CodeCount,
     ConnectorFacts,
@@ -167,6 +169,23 @@ async def test_an_end_is_final_unless_it_was_a_guess(
     assert (ended is None) == (becomes == "queued")
     first_end = now if was != "queued" else now + HOUR
     assert ended is None or ended == round(first_end.timestamp() * 1000)
+
+
+@pytest.mark.parametrize("listed", [MessageStatus.QUEUED, MessageStatus.REJECTED])
+async def test_an_end_that_a_list_only_implied_gives_way_to_what_is_said(
+    store: Store, now: datetime, one: MessageFacts, listed: MessageStatus
+) -> None:
+    await sync(store, [(one, 1)], now)
+
+    def lack(db: Database) -> None:
+        end(db, Comparison.begin(db, one.backend, now).unlisted(), now + HOUR, MessageStatus.DELIVERED)
+
+    await store.write(lack)
+    assert (await only(store))[0].status is MessageStatus.DELIVERED
+    assert await sync(store, [(replace(one, status=listed), 1)], now + 2 * HOUR) == SyncCounts(changed=1)
+    assert (await only(store))[0].status is listed
+    await sync(store, [(one, 1)], now + 3 * HOUR)
+    assert (await only(store))[0].status is listed
 
 
 async def test_a_new_message_that_reuses_the_key_of_an_ended_one_waits(

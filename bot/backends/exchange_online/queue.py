@@ -1,9 +1,10 @@
 """The queue of a tenant, built from its message trace: what waits, why (of a sample), and how mail left.
 
-Promises: what waits is a whole listing or it raises. A message that waits no more is looked for among the failed ones;
-when that listing is whole, one that isn't there was delivered. Mail younger than `settle` is in flight and left out,
-until it was listed once. Details are asked for with what the budget leaves after the next listing; too little means
-less evidence, never a shorter list.
+Promises: what waits is a whole listing or it raises. A message that waits no more is looked for among the failed ones,
+for a while, because a status may come late; when that listing is whole, one that isn't there was delivered, as far as
+is known: if it is listed as waiting again, it waits again. Nothing is concluded about mail outside of a listing's
+window. Mail younger than `settle` is in flight and left out, until it was listed once. Details are asked for with what
+the budget leaves after the next listing; too little means less evidence, never a shorter list.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from bot.backends.exchange_online.trace_rows import ENDS, FAILED, PENDING, Listi
 from bot.backends.exchange_online.trace_source import Trace
 from bot.backends.ports import BackendError
 from bot.core.clock import Clock
-from storage.records import ConnectorFacts, DomainFacts, MessageFacts, MessageStatus
+from storage.records import DEFAULT_EXPIRY, ConnectorFacts, DomainFacts, MessageFacts, MessageStatus
 
 MARGIN = timedelta(hours=1)
-"""The window reaches so much further back than mail lives: nothing that still waits is older."""
+"""The window reaches so much further back than mail lives, and as far as anything that waited at the last read."""
+LAG = timedelta(minutes=15)
+"""For so long after a message left it is still looked for among the failed ones: a status may be 10 minutes late."""
 NEARLY = timedelta(minutes=15)
 TOLD_AGAIN_FOR = timedelta(hours=1)
 """An ending is told with every read for so long: whoever lost one read still learns of it."""
@@ -62,6 +65,7 @@ class Queue:
         self._waited: dict[Ref, TraceRow] | None = None
         self._details = Details(name, trace, budget, now, pick)
         self._endings: dict[Ref, tuple[datetime, MessageFacts]] = {}
+        self._departed: dict[Ref, tuple[datetime, TraceRow]] = {}
         self.lifetime = timedelta(hours=24)
         self.pages = 1
         """How many requests the listings of the last read took."""
@@ -72,15 +76,21 @@ class Queue:
         """Everything that waits now. Raises BackendError when the listing isn't whole."""
         self.lifetime = lifetime
         now = self._now()
-        listing = await self._trace.listing(now - lifetime - MARGIN, status=PENDING)
-        waiting, odd = await asyncio.to_thread(self._sorted, listing, now)
         known = self._waited
-        vanished = {ref: row for ref, row in (known or {}).items() if ref not in waiting and ref not in odd}
-        failed, notes = await self._failed(known is None, vanished, now)
+        listing = await self._trace.listing(self._since(now), status=PENDING)
+        waiting, odd = await asyncio.to_thread(self._sorted, listing, now)
+        left = await asyncio.to_thread(self._left, waiting, odd, now)
+        failed, notes = await self._failed(known is None, left, now)
         self.pages = listing.pages + (failed.pages if failed else 0)
-        self._memory_of_ended(odd, vanished, failed, now)
+        self._endings = {
+            ref: one
+            for ref, one in self._endings.items()
+            if ref not in waiting and timedelta(0) <= now - one[0] < TOLD_AGAIN_FOR
+        }
+        self._memory_of_ended(odd, left, failed, now)
         if failed is not None:
-            await self._explain_failures(vanished, failed, now)
+            await self._explain_failures(left, failed, now)
+        self._departed = {ref: one for ref, one in left.items() if ref not in self._endings}
         asked = await self._details.sample(waiting, connectors, domains, self.pages)
         messages = await asyncio.to_thread(self._facts, waiting, connectors, domains)
         self._waited = waiting
@@ -117,6 +127,19 @@ class Queue:
         """What the details of a failed message say; None where they can't be had."""
         return (await self._details.of([row], of_failure))[0]
 
+    def _since(self, now: datetime) -> datetime:
+        """Where the window begins. A lifetime that was just made shorter doesn't end what waits already."""
+        usual = now - max(self.lifetime, DEFAULT_EXPIRY) - MARGIN
+        return min(usual, oldest((self._waited or {}).values()) - timedelta(minutes=1))
+
+    def _left(
+        self, waiting: Mapping[Ref, TraceRow], odd: Mapping[Ref, TraceRow], now: datetime
+    ) -> dict[Ref, tuple[datetime, TraceRow]]:
+        """Who waits no more and may be told as failed now, with when that was noticed."""
+        left = {ref: one for ref, one in self._departed.items() if timedelta(0) <= now - one[0] < LAG}
+        left |= {ref: (now, row) for ref, row in (self._waited or {}).items()}
+        return {ref: one for ref, one in left.items() if ref not in waiting and ref not in odd}
+
     def _sorted(self, listing: Listing, now: datetime) -> tuple[dict[Ref, TraceRow], dict[Ref, TraceRow]]:
         """(what waits, rows of a listing of waiting mail that say something else)."""
         waiting: dict[Ref, TraceRow] = {}
@@ -127,39 +150,42 @@ class Queue:
                 odd[ref] = row
             elif ref in known or now - row.received_at >= self._settle:
                 waiting[ref] = row
+        # Our clock was set back: what came in later than "now" is in no listing, and waits for all we know.
+        waiting |= {ref: row for ref, row in known.items() if row.received_at > now and ref not in listing.rows}
         return waiting, odd
 
     async def _failed(
-        self, first: bool, vanished: Mapping[Ref, TraceRow], now: datetime
+        self, first: bool, left: Mapping[Ref, tuple[datetime, TraceRow]], now: datetime
     ) -> tuple[Listing | None, list[str]]:
-        """The failed ones among which to look: none where nothing vanished, None where they can't be had."""
-        if not first and not vanished:
+        """The failed ones among which to look: none where nobody left, None where they can't be had."""
+        if not first and not left:
             return Listing(), []
-        since = now - self.lifetime - MARGIN if first else oldest(vanished.values())
+        since = now - self.lifetime - MARGIN if first else oldest(row for _, row in left.values())
         try:
             return await self._trace.listing(since - timedelta(minutes=1), status=FAILED), []
         except BackendError as error:
-            who = "mail left before the start" if first else f"{len(vanished)} messages left"
+            who = "mail left before the start" if first else f"{len(left)} messages left"
             return None, [f"how {who} is not known: {error}"]
 
     def _memory_of_ended(
-        self, odd: Mapping[Ref, TraceRow], vanished: Mapping[Ref, TraceRow], failed: Listing | None, now: datetime
+        self,
+        odd: Mapping[Ref, TraceRow],
+        left: Mapping[Ref, tuple[datetime, TraceRow]],
+        failed: Listing | None,
+        now: datetime,
     ) -> None:
         """Remember how mail ended, as far as it is told: later news of the same message counts."""
-        self._endings = {
-            ref: one for ref, one in self._endings.items() if timedelta(0) <= now - one[0] < TOLD_AGAIN_FOR
-        }
         for row in odd.values():
             if self._waited is None or row.ref in self._waited:
                 self._endings[row.ref] = (now, self.facts_of(row, row.ending))
         for row in (failed or Listing()).rows.values():
-            if self._waited is None or row.ref in vanished:
+            if self._waited is None or row.ref in left:
                 self._endings[row.ref] = (now, self.failure_of(row, now, None))
 
-    async def _explain_failures(self, vanished: Mapping[Ref, TraceRow], failed: Listing, now: datetime) -> None:
+    async def _explain_failures(self, left: Mapping[Ref, object], failed: Listing, now: datetime) -> None:
         """Ask for the reason of some of those that failed just now."""
         free = min(FAILURES_ASKED, self._budget.for_details(self._now(), self.pages))
-        rows = [row for ref, row in failed.rows.items() if ref in vanished][:free]
+        rows = [row for ref, row in failed.rows.items() if ref in left][:free]
         for row, evidence in zip(rows, await self._details.of(rows, of_failure), strict=True):
             if evidence is not None:
                 self._endings[row.ref] = (now, self.failure_of(row, now, evidence))

@@ -1,0 +1,140 @@
+"""Mail that a listing lacks: looked for again for a while, taken back when it waits again, left alone outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.backends.exchange_online.budget import Budget
+from bot.backends.exchange_online.queue import Queue
+from bot.backends.exchange_online.trace_rows import Event, Listing, Ref, TraceRow
+from bot.backends.ports import Snapshot
+from bot.core.policy import Policy
+from bot.services.syncing import Syncing
+from storage import messages, queue
+from storage.connection import Store
+from storage.records import MessageStatus
+from tests.backends.exchange_online.bench import START, Clock
+
+ONE: Ref = (f"{1:032x}", "r@onprem.test")
+
+
+class Trace:
+    """One message, as a listing's window and status find it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.row = TraceRow(*ONE, "a@b.test", START - timedelta(hours=2), "pending", 1000)
+
+    async def listing(self, since: datetime, *, status: str | None = None, **_: str | None) -> Listing:
+        found = Listing()
+        within = since <= self.row.received_at <= self._clock()
+        found.take([self.row] if within and self.row.status == status else [])
+        return found
+
+    async def events(self, ref: Ref, received_at: datetime) -> tuple[Event, ...]:
+        return ()
+
+    async def probe(self, *, patient: bool) -> None:
+        return None
+
+
+class Tenant:
+    """Its queue alone, as a mail system to be synced."""
+
+    name = "exo"
+
+    def __init__(self, trace: Trace, clock: Clock) -> None:
+        self.lifetime = timedelta(hours=24)
+        self._queue = Queue("exo", trace, Budget(), clock, settle=timedelta(minutes=15), pick=lambda _: 0)
+
+    async def snapshot(self) -> Snapshot:
+        read = await self._queue.read([], [], self.lifetime)
+        return Snapshot(messages=read.messages, ended=read.ended, vanished=read.vanished)
+
+
+class Scene:
+    """Reads once a minute and tells how the message stands."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.clock = store, Clock()
+        self.trace = Trace(self.clock)
+        self.tenant = Tenant(self.trace, self.clock)
+        tenants: Any = {"exo": self.tenant}
+        self._syncing = Syncing(store, tenants, Policy(), self.clock, default_channel="C1")
+
+    async def reads(self, times: int = 1) -> MessageStatus:
+        for _ in range(times):
+            await self._syncing.sync("exo")
+            self.clock.forward(minutes=1)
+        (found,) = await self.store.read(lambda db: messages.get_refs(db, "exo", [ONE]))
+        return found.status
+
+    async def becomes(self, status: str, times: int = 1) -> MessageStatus:
+        self.trace.row = replace(self.trace.row, status=status)
+        return await self.reads(times)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with await Store.open(tmp_path / "mfi.db", sole=True) as store:
+        yield Scene(store)
+
+
+async def test_mail_that_one_listing_missed_waits_again(scene: Scene) -> None:
+    assert await scene.reads() is MessageStatus.QUEUED
+    assert await scene.becomes("gettingstatus") is MessageStatus.DELIVERED
+    assert await scene.becomes("pending") is MessageStatus.QUEUED
+    assert (await scene.store.read(lambda db: queue.clock(db, None))).waiting == 1
+
+
+async def test_a_failure_that_is_told_late_is_no_delivery(scene: Scene) -> None:
+    await scene.reads()
+    await scene.becomes("gettingstatus", times=8)
+    assert await scene.becomes("failed") is MessageStatus.REJECTED
+    assert await scene.reads(3) is MessageStatus.REJECTED
+
+
+async def test_a_shorter_lifetime_does_not_end_what_waits_already(scene: Scene) -> None:
+    scene.trace.row = replace(scene.trace.row, received_at=START - timedelta(hours=20))
+    await scene.reads()
+    scene.tenant.lifetime = timedelta(hours=12)
+    assert await scene.reads() is MessageStatus.QUEUED
+
+
+async def test_what_is_tried_for_longer_than_it_lives_still_waits(scene: Scene) -> None:
+    scene.trace.row = replace(scene.trace.row, received_at=START - timedelta(hours=24, minutes=50))
+    assert await scene.reads(30) is MessageStatus.QUEUED
+    assert await scene.becomes("failed") is MessageStatus.EXPIRED
+
+
+async def test_a_clock_that_is_set_back_delivers_nothing(scene: Scene) -> None:
+    await scene.reads()
+    scene.clock.forward(hours=-3)
+    assert await scene.reads(2) is MessageStatus.QUEUED
+    scene.clock.forward(hours=3)
+    assert await scene.reads() is MessageStatus.QUEUED
+    assert await scene.becomes("delivered") is MessageStatus.DELIVERED
+
+
+async def test_an_odd_status_that_is_taken_back_is_told_no_longer(scene: Scene) -> None:
+    class Held(Trace):
+        async def listing(self, since: datetime, *, status: str | None = None, **_: str | None) -> Listing:
+            found = Listing()
+            found.take([self.row] if status == "pending" else [])
+            return found
+
+    held = Held(scene.clock)
+    tenant = Tenant(held, scene.clock)
+    await tenant.snapshot()
+    held.row = replace(held.row, status="heldforreview")
+    assert [m.status for m in (await tenant.snapshot()).ended] == [MessageStatus.GONE]
+    held.row = replace(held.row, status="pending")
+    again = await tenant.snapshot()
+    assert [m.status for m in again.messages or ()] == [MessageStatus.QUEUED]
+    assert again.ended == []
