@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from functools import partial
 
 from bot.backends.ports import Backend
 from bot.backends.present import PresentCapabilities
@@ -39,7 +40,6 @@ from bot.wiring import (
     make_prober,
     make_probing,
     make_syncing,
-    own_intervals,
     utc_now,
 )
 from knowledge.articles import articles
@@ -161,10 +161,18 @@ class Bot:
         )
         self._tasks = deps.tasks
         self._socket = GuardedSocket(build_app(deps), settings.app_token.reveal(), self._client)
-        often = min([settings.sync_interval, *own_intervals(settings).values()])
+        # One for each mail system: one that is slow or hangs keeps no other waiting.
+        reads = [
+            Tick(
+                name=f"sync {name}",
+                every=self._syncing.interval(name),
+                work=self._told(partial(self._syncing.tick, name)),
+            )
+            for name in backends
+        ]
         self._jobs = Jobs(
             [
-                Tick(name="sync", every=often, work=self._told(self._syncing.tick)),
+                *reads,
                 Tick(name="probe", every=PROBE_TICK, work=self._told(self._probing.tick)),
                 Tick(name="upkeep", every=UPKEEP_TICK, work=self._told(self._upkeep.tick)),
                 Tick(name="verify", every=VERIFY_TICK, work=self._told(self._fix.verify_due)),

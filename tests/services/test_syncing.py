@@ -20,6 +20,7 @@ from storage.records import (
     DomainType,
     IncidentState,
     MessageFacts,
+    MessageStatus,
     SyncCounts,
 )
 
@@ -31,7 +32,7 @@ class MailSystem:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.parts = Snapshot()
 
     async def snapshot(self) -> Snapshot:
@@ -188,6 +189,56 @@ async def test_a_system_that_hangs_is_given_up(store: Store, lab: MailSystem, cl
     syncing = Syncing(store, {"lab": Hanging("lab")}, Policy(), clock, default_channel="C1", deadline=0.01)
     with pytest.raises(Unreachable, match="did not answer"):
         await syncing.sync("lab")
+
+
+async def test_a_read_that_breaks_off_by_itself_is_a_failure_like_any_other(
+    store: Store, lab: MailSystem, syncing: Syncing
+) -> None:
+    lab.error = asyncio.CancelledError()
+    await syncing.tick()
+    assert (await store.read(syncs.latest))["lab"].error == "its read was broken off"
+
+
+async def test_a_system_that_hangs_keeps_no_other_waiting(
+    store: Store, lab: MailSystem, other: MailSystem, clock: Any
+) -> None:
+    begun = asyncio.Event()
+
+    class Hanging(MailSystem):
+        async def snapshot(self) -> Snapshot:
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    systems: Any = {"lab": Hanging("lab"), "other": other}
+    syncing = Syncing(store, systems, Policy(), clock, default_channel="C1", every=timedelta(seconds=30))
+    hanging = asyncio.create_task(syncing.tick("lab"))
+    await begun.wait()
+    await syncing.tick("other")
+    assert (await store.read(syncs.latest))["other"].finished_at is not None
+    assert not hanging.done()
+    hanging.cancel()
+    await asyncio.gather(hanging, return_exceptions=True)
+    assert (await store.read(syncs.latest))["lab"].error is None
+    assert syncing.interval("lab") == timedelta(seconds=30)
+
+
+async def test_what_an_unstored_list_lacked_is_not_delivered_because_the_next_one_lacks_it_too(
+    store: Store, lab: MailSystem, syncing: Syncing, clock: Any
+) -> None:
+    lab.parts = Snapshot(messages=[message("m1", clock), message("m2", clock)])
+    await syncing.sync("lab")
+    full = ConnectorFacts(backend="lab", key="\udc00", name="no text", kind=ConnectorKind.PARTNER)
+    lab.parts = Snapshot(connectors=[full], messages=[message("m2", clock)], vanished=MessageStatus.DELIVERED)
+    with pytest.raises(UnicodeEncodeError):
+        await syncing.sync("lab")
+    lab.parts = Snapshot(messages=[message("m2", clock)], vanished=MessageStatus.DELIVERED)
+    await syncing.sync("lab")
+    lab.parts = Snapshot(messages=[], vanished=MessageStatus.DELIVERED)
+    await syncing.sync("lab")
+    refs = [("m1", "user@contoso.test"), ("m2", "user@contoso.test")]
+    found = await store.read(lambda db: messages.get_refs(db, "lab", refs))
+    assert [m.status for m in found] == [MessageStatus.GONE, MessageStatus.DELIVERED]
 
 
 async def test_two_reads_of_one_system_take_turns(store: Store, lab: MailSystem, syncing: Syncing, clock: Any) -> None:
