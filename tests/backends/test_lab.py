@@ -342,7 +342,7 @@ async def test_the_registry_makes_a_lab_backend() -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "words"),
     [
-        ("moon", {}, "known kinds: lab"),
+        ("moon", {}, "known kinds: exchange_online, exchange_server, lab, postfix"),
         ("lab", {}, "URL is missing"),
         ("lab", {"URL": "https://mail.example.test/secret"}, "loopback address"),
         ("lab", {"URL": "http://127.0.0.1:1", "TIMEOUT": "soon"}, "number of seconds"),

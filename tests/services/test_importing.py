@@ -226,10 +226,12 @@ async def test_a_large_export_is_taken_without_holding_up_the_loop(store: Store,
             longest = max(longest, loop.time() - before)
 
     watching = asyncio.create_task(watch())
+    began = asyncio.get_running_loop().time()
     report = await take(store, path, "messages", HEADER + "".join(lines))
     watching.cancel()
     assert report.counts == SyncCounts(added=20_000)
-    assert longest < 0.5
+    took = asyncio.get_running_loop().time() - began
+    assert longest < took / 4, "the import is a small part of what the loop did meanwhile"
 
 
 async def test_mail_from_the_future_is_a_mistake_and_not_taken(store: Store, path: Path) -> None:
