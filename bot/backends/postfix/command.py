@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from asyncio.subprocess import Process, SubprocessStreamProtocol
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 CHUNK = 1 << 20
 MOST_ERRORS = 1 << 20
 GRACE = 5.0
+LINGER = 0.5
+"""Seconds; what a program complained of is all there when it has ended, even if somebody keeps the pipe open."""
 
 
 class CommandError(Exception):
@@ -41,14 +44,29 @@ class Output:
     errors: str
 
 
+class _Protocol(SubprocessStreamProtocol):
+    """What asyncio's own programs use. `exited`: the program has ended, whoever keeps its pipes open."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=CHUNK, loop=loop)
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        """asyncio calls it."""
+        super().process_exited()
+        self.exited.set()
+
+
 class Running:
     """A program under way: read `chunks()`, then `status` and `errors` are set."""
 
-    def __init__(self, argv: Sequence[str], process: asyncio.subprocess.Process, limit: int) -> None:
+    def __init__(self, argv: Sequence[str], process: Process, exited: asyncio.Event, limit: int) -> None:
         self._argv = argv
         self._process = process
+        self._exited = exited
         self._limit = limit
-        self._complaints = asyncio.create_task(_bounded(_reader(process.stderr), MOST_ERRORS))
+        self._said = bytearray()
+        self._complaints = asyncio.create_task(_kept(_reader(process.stderr), MOST_ERRORS, self._said))
         self.status = -1
         self.errors = ""
 
@@ -60,17 +78,22 @@ class Running:
             if left < 0:
                 raise CutOff(f"{_name(self._argv)} wrote more than {self._limit >> 20} MiB")
             yield chunk
-        self.errors = (await self._complaints).decode("utf-8", "replace")
-        self.status = await self._process.wait()
+        # Not `wait()`, nor to the end of the complaints: ssh may leave a connection for others that keeps them open.
+        await self._exited.wait()
+        await asyncio.wait({self._complaints}, timeout=LINGER)
+        self.errors = self._said.decode("utf-8", "replace")
+        self.status = -1 if self._process.returncode is None else self._process.returncode
 
-    async def end(self) -> None:
-        """Kill what still runs of its session, and read its pipes to their end, which closes them."""
-        if self._process.returncode is None:
+    async def end(self, transport: asyncio.SubprocessTransport) -> None:
+        """Kill what still runs of its session, and close its pipes."""
+        if self._process.returncode is None or not self._complaints.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        rest = asyncio.gather(self._complaints, _bounded(_reader(self._process.stdout), 0), self._process.wait())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(rest, GRACE)
+        transport.close()
+        self._complaints.cancel()
+        ended = asyncio.create_task(self._process.wait())
+        await asyncio.wait({self._complaints, ended}, timeout=GRACE)
+        ended.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -79,18 +102,21 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Start a program. It and its children are dead when the block is left. Raises NotRun, CutOff."""
     try:
-        process = await asyncio.create_subprocess_exec(
+        # As create_subprocess_exec does it, which keeps to itself what closes the pipes.
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _Protocol(loop),
             *argv,
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=ENVIRONMENT | {name: os.environ[name] for name in ("HOME",) if name in os.environ},
             start_new_session=True,
-            limit=CHUNK,
         )
     except (OSError, ValueError) as error:
         raise NotRun(f"{_name(argv)} can't be started: {getattr(error, 'strerror', None) or error}") from None
-    program = Running(argv, process, limit)
+    process = Process(transport, protocol, loop)
+    program = Running(argv, process, protocol.exited, limit)
     feeding = asyncio.create_task(_feed(process, stdin))
     try:
         async with asyncio.timeout(timeout):
@@ -99,7 +125,7 @@ async def running(
         raise CutOff(f"{_name(argv)} did not end within {timeout:g} s") from None
     finally:
         feeding.cancel()
-        await program.end()
+        await program.end(transport)
 
 
 async def run(argv: Sequence[str], *, timeout: float, limit: int = 64 << 20, stdin: bytes | None = None) -> Output:
@@ -111,7 +137,7 @@ async def run(argv: Sequence[str], *, timeout: float, limit: int = 64 << 20, std
         return Output(program.status, b"".join(parts), program.errors)
 
 
-async def _feed(process: asyncio.subprocess.Process, stdin: bytes | None) -> None:
+async def _feed(process: Process, stdin: bytes | None) -> None:
     if stdin is None or process.stdin is None:
         return
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -120,12 +146,10 @@ async def _feed(process: asyncio.subprocess.Process, stdin: bytes | None) -> Non
     process.stdin.close()
 
 
-async def _bounded(stream: asyncio.StreamReader, most: int) -> bytes:
+async def _kept(stream: asyncio.StreamReader, most: int, into: bytearray) -> None:
     """All of it is read, so that the program doesn't block; the beginning is kept."""
-    kept = bytearray()
     while chunk := await stream.read(CHUNK):
-        kept += chunk[: max(0, most - len(kept))]
-    return bytes(kept)
+        into += chunk[: max(0, most - len(into))]
 
 
 def _reader(stream: asyncio.StreamReader | None) -> asyncio.StreamReader:

@@ -41,6 +41,36 @@ async def test_a_slow_program_is_killed_with_its_children(tmp_path: Path) -> Non
     assert not _alive(child)
 
 
+@pytest.mark.parametrize("pipe", ["", ">/dev/null"])
+async def test_who_keeps_its_pipes_open_after_its_end_is_not_waited_for_and_killed(tmp_path: Path, pipe: str) -> None:
+    pid = tmp_path / "pid"
+    script = f"sleep 60 {pipe} </dev/null & echo $! >{pid}; echo list; echo oh >&2; exit 3"
+    started = time.monotonic()
+    if pipe:
+        done = await run(["/bin/sh", "-c", script], timeout=20)
+        assert (done.status, done.output, done.errors) == (3, b"list\n", "oh\n")
+    else:
+        with pytest.raises(CutOff, match="did not end within"):
+            await run(["/bin/sh", "-c", script], timeout=1)
+    assert time.monotonic() - started < 5
+    for _ in range(50):
+        if not _alive(int(pid.read_text())):
+            break
+        await asyncio.sleep(0.05)
+    assert not _alive(int(pid.read_text()))
+
+
+async def test_a_connection_that_is_left_for_others_is_left(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    script = f"setsid sleep 60 >/dev/null </dev/null & echo $! >{pid}; sleep 0.2; echo list"
+    for _ in range(2):
+        started = time.monotonic()
+        assert (await run(["/bin/sh", "-c", script], timeout=20)).output == b"list\n"
+        assert time.monotonic() - started < 5
+        assert _alive(int(pid.read_text()))
+        os.kill(int(pid.read_text()), 9)
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
