@@ -68,7 +68,7 @@ class Listing:
             if not line.strip():
                 continue
             try:
-                self._take(json.loads(line))
+                self._take(json.loads(line.decode("utf-8", "replace")))
             except (ValueError, TypeError, KeyError, RecursionError):
                 self.unreadable += 1
 
@@ -97,7 +97,7 @@ class Listing:
         if not 0 < len(recipient) <= _ADDRESS_LENGTH:
             raise ValueError("no address")
         reason = entry.get("delay_reason")
-        why = meaning(tidy(reason)) if isinstance(reason, str) and reason.strip() else Meaning()
+        why = meaning(tidy(_text(reason))) if isinstance(reason, str) and reason.strip() else Meaning()
         return MessageFacts(
             backend=self.terms.backend,
             key=head.key,
@@ -172,4 +172,5 @@ def _sender(text: str) -> str:
 def _text(found: object) -> str:
     if not isinstance(found, str):
         raise TypeError("no text")
-    return found
+    # JSON can hold halves of characters, which no database takes: one such address must not cost the whole list.
+    return found if found.isascii() else found.encode("utf-8", "replace").decode("utf-8")

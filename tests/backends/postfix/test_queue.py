@@ -100,6 +100,22 @@ def test_a_repeated_reason_is_the_same_reason() -> None:
     assert len(tidy("x" * 5000)) == MOST_REASON
 
 
+@pytest.mark.parametrize(
+    ("line", "recipient", "reason"),
+    [
+        (row().replace(b"Connection refused", b"Bo\xeete pleine"), "alice@a.test", "Bo\ufffdte pleine"),
+        (row().replace(b"Connection refused", b"\\ud800 full"), "alice@a.test", "? full"),
+        (row().replace(b"alice@", b"al\xed\xa0\x80@"), "al\ufffd\ufffd\ufffd@a.test", "Connection refused"),
+        (row().replace(b"games@", b"\\udfff@"), "alice@a.test", "Connection refused"),
+    ],
+)
+def test_bytes_that_are_no_text_cost_no_message(line: bytes, recipient: str, reason: str) -> None:
+    found = only(line)
+    assert found.recipient == recipient
+    assert found.reason is not None and found.reason.endswith(reason)
+    assert f"{found.sender}{found.recipient}{found.reason}".encode()
+
+
 @given(st.binary(max_size=300))
 def test_no_line_breaks_the_listing(line: bytes) -> None:
     found = listing(line)
