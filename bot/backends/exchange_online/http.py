@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -102,7 +103,13 @@ class Wire:
         try:
             session = await self._opened()
             async with session.request(
-                method, URL(url, encoded=True), headers=headers, json=json, data=form, allow_redirects=False
+                method,
+                URL(url, encoded=True),
+                headers=headers,
+                json=json,
+                data=form,
+                proxy=_proxy(url),
+                allow_redirects=False,
             ) as response:
                 answer = Answer(response.status, response.headers.copy(), await _bounded(response))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
@@ -123,7 +130,7 @@ class Wire:
             if self._session is None:
                 context = await asyncio.to_thread(_tls, self._ca_file)
                 connector = aiohttp.TCPConnector(ssl=context, limit=8)
-                self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=True)
+                self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
             return self._session
 
     def _compare_clocks(self, theirs: datetime | None) -> None:
@@ -178,6 +185,14 @@ def retry_after(answer: Answer, now: datetime) -> float | None:
 
 def _usual(attempt: int) -> float:
     return 3.0 * attempt
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names (HTTPS_PROXY, NO_PROXY) for this address.
+
+    Found here, because aiohttp would send the passwords of ~/.netrc along, or stumble over them beside our token.
+    """
+    return None if proxy_bypass(_host(url)) else getproxies().get("https")
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -128,3 +130,37 @@ async def test_an_answer_without_end_and_one_that_never_comes_are_given_up(make:
     tenant.faults.set(TenantFault.SLOW, on="Get-OutboundConnector")
     with pytest.raises(Unreachable, match="TimeoutError"):
         await make(TIMEOUT="0.2").snapshot()
+
+
+async def test_passwords_of_a_netrc_go_nowhere_and_break_nothing(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login admin password not-for-microsoft\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert len((await make().snapshot()).messages or ()) == 4
+
+
+@pytest.mark.parametrize(("but_not", "asked"), [("", True), ("graph.contoso.test", False)])
+async def test_the_environments_proxy_is_asked(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, but_not: str, asked: bool
+) -> None:
+    heads: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 no\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://bot:secret@127.0.0.1:{port}")
+        monkeypatch.setenv("NO_PROXY", but_not)
+        wire = Wire(clock, clock, timeout=5)
+        with pytest.raises((Unreachable, OutcomeUnknown)) as failure:
+            await wire.send("GET", "https://graph.contoso.test/v1.0/x")
+        await wire.close()
+    assert "secret" not in str(failure.value)
+    assert [head.startswith(b"CONNECT graph.contoso.test:443 ") for head in heads] == [True] * asked
+    assert all(b"Proxy-Authorization: Basic Ym90OnNlY3JldA==" in head for head in heads)
