@@ -83,6 +83,8 @@ class Plan:
     watched: tuple[tuple[str, str], ...] = ()
     unseen: int = 0
     refused: tuple[RefusedStep, ...] = ()
+    slow: bool = False
+    """Does a changed setting take half an hour or more until mail obeys it?"""
 
     @property
     def invalid_waiting(self) -> int:

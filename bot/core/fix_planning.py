@@ -163,6 +163,7 @@ def _plan(
         ),
         unseen=mail.unseen,
         refused=refused,
+        slow=Capability.REJECTS_AT_RETRY in situation.capabilities,
     )
 
 
@@ -224,7 +225,7 @@ def _reject_step(mail: Mail) -> PlanStep:
         title=f"Reject {messages_of(mail.invalid)} to {recipients_of(mail.invalid, 'invalid recipient')}"
         if mail.invalid
         else "Reject messages to invalid recipients",
-        effect=f"{who} a bounce (5.1.10). {rest}",
+        effect=f"{who} a bounce. {rest}",
         count=len(mail.invalid),
         irreversible="A rejected message doesn't come back: its sender has to send it again.",
         refs=tuple((m.key, m.recipient) for m in mail.invalid),

@@ -262,9 +262,15 @@ def finish(db: Database, action: Action, policy: Policy, now: datetime) -> None:
     if actions.set_state(db, action.id, AT_WORK, ActionState.VERIFYING, verify_at=due, look_at=look) is None:
         return
     came_of(db, action, "fix.done", f"every step is done; verified from {due:%Y-%m-%d %H:%M} UTC on", now)
-    data = {"action_id": action.id, "verify_at": due, "undoable": not retry}
+    slow = Plan.from_json(action.plan).slow and not retry
+    data = {"action_id": action.id, "verify_at": due, "undoable": undoable(action), "slow": slow}
     changes = unless_resolved(db, action, state=IncidentState.VERIFYING)
     record_event(db, action.incident_id, EventKind.FIX_FINISHED, now=now, actor=action.claimed_by, data=data, **changes)
+
+
+def undoable(action: Action) -> bool:
+    """Is there a setting among what was chosen? Rejected mail and a retry can't be taken back."""
+    return bool({StepKind.DOMAIN_AUTHORITATIVE, StepKind.DISABLE_CONNECTOR}.intersection(action.chosen))
 
 
 def fail(
@@ -281,7 +287,7 @@ def fail(
             actions.put_result(db, action.id, step.position, StepState.SKIPPED, now, detail="not begun")
     came_of(db, action, "fix.failed", detail, now)
     what = "verification" if ActionState.VERIFYING in expected else "fix"
-    data = {"action_id": action.id, "detail": detail, "what": what}
+    data = {"action_id": action.id, "detail": detail, "what": what, "undoable": undoable(action)}
     record_event(
         db, action.incident_id, EventKind.FIX_FAILED, now=now, actor=action.claimed_by, data=data, **back(db, action)
     )

@@ -156,7 +156,9 @@ def _name_input(plan: Plan) -> Block:
 def _small_print(plan: Plan) -> Mrkdwn:
     if plan.dry_run:
         return Mrkdwn("The thread will say what would have been done.")
-    return Mrkdwn(
+    takes = Mrkdwn(" (changes take 30 to 60 minutes)") if plan.slow else Mrkdwn("")
+    return mrkdwn(
         "Facts are read again before the first step; if anything changed, nothing is done. Each step is reported in "
-        "the thread and verified later (changes take 30 to 60 minutes)."
+        "the thread and verified later{}.",
+        takes,
     )

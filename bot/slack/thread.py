@@ -189,8 +189,8 @@ def _fix_finished(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     if event.data.get("dry_run"):
         return lines(Mrkdwn("🧪 Dry run finished: nothing was changed."), *_details(event))
     due = _moment(event.data.get("verify_at"))
-    takes = "a retry takes minutes" if event.data.get("undoable") is False else "changes take 30 to 60 minutes"
-    check = mrkdwn("It will be verified {}; {}.", when(due), takes) if due else Mrkdwn("")
+    takes = Mrkdwn("; changes take 30 to 60 minutes") if event.data.get("slow") else Mrkdwn("")
+    check = mrkdwn("It will be verified {}{}.", when(due), takes) if due else Mrkdwn("")
     return lines(mrkdwn("🛠️ Every step is done. {}", check), *_details(event))
 
 

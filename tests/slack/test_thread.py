@@ -57,7 +57,7 @@ def test_every_kind_of_event_has_its_words() -> None:
         ("fix_step", {"state": "strange"}, "⚪ A step: strange"),
         (
             "fix_finished",
-            {"verify_at": FOUR.timestamp()},
+            {"slow": True, "verify_at": FOUR.timestamp()},
             f"It will be verified {DATE}; changes take 30 to 60 minutes.",
         ),
         ("fix_finished", {"dry_run": True}, "🧪 Dry run finished: nothing was changed."),
@@ -77,7 +77,7 @@ def test_every_kind_of_event_has_its_words() -> None:
         (
             "fix_finished",
             {"undoable": False, "verify_at": FOUR},
-            f"🛠️ Every step is done. It will be verified {DATE}; a retry takes minutes.",
+            f"🛠️ Every step is done. It will be verified {DATE}.",
         ),
         ("fix_verified", {"detail": ["a", "b"]}, "✅ Verified: the fix worked.\n• a\n• b"),
         ("fix_not_yet", {"next_at": int(FOUR.timestamp() * 1000)}, f"The next check is {DATE}."),
