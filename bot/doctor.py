@@ -9,8 +9,10 @@ import asyncio
 import difflib
 import shutil
 import sqlite3
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import dns.asyncresolver
 import dns.exception
@@ -53,16 +55,22 @@ async def examine(environ: Mapping[str, str], *, online: bool = False) -> list[F
     checks += [("port 25", _port_25), ("mail systems", _backends)]
     if online:
         checks.append(("sample alert", _sample_alert))
-    for answers in await asyncio.gather(*(_bounded(what, check, settings) for what, check in checks)):
+    for answers in await asyncio.gather(*(bounded(what, check, settings) for what, check in checks)):
         findings += answers
     return findings
 
 
-async def _bounded(what: str, check: Check, settings: Settings) -> list[Finding]:
+async def bounded(what: str, check: Check, settings: Settings) -> list[Finding]:
+    """What one check finds; that it takes too long, or fails itself, is a finding, too."""
     try:
         return await asyncio.wait_for(check(settings), CHECK_SECONDS)
     except TimeoutError:
         return [_fault(what, f"no answer within {CHECK_SECONDS:.0f} s", "check this machine's network and try again")]
+    except Exception as error:
+        # Whatever it is: the other checks still have something to say. Its words may hold anything, so they stay here.
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} at {Path(at.filename).name}:{at.lineno}"
+        return [_fault(what, f"its check failed ({where})", "report this: it is a fault of mfi")]
 
 
 def _settings(environ: Mapping[str, str]) -> tuple[list[Finding], Settings | None]:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from bot.core.finding import Finding
-from bot.doctor import examine
+from bot.doctor import bounded, examine
 from bot.sandbox.dns_server import DnsServer
 from bot.sandbox.mail_system import MailSystem
 from bot.sandbox.slack import AppConfig, SandboxSlack
 from bot.sandbox.slack.seed import ALERTS
+from bot.settings import load
 from bot.slack.manifest import manifest
 from bot.wiring import utc_now
 from storage.connection import Store
@@ -140,6 +141,16 @@ async def test_a_missing_scope_is_named(environ, tmp_path):
         change = {"SLACK_BOT_TOKEN": other.bot_token, "SLACK_API_URL": other.api_url}
         found = faults(await examine(environ | change | {"SLACK_APP_TOKEN": other.app_token}))
     assert "channels:history" in found["Slack bot token"].says
+
+
+async def test_a_check_that_fails_itself_is_told_without_its_words(environ):
+    async def failing(settings):
+        raise KeyError(settings.bot_token.reveal())
+
+    (found,) = await bounded("mail systems", failing, load(environ))
+    assert found.level == "fault"
+    assert found.says.startswith("its check failed (KeyError at test_doctor.py:")
+    assert environ["SLACK_BOT_TOKEN"] not in str(found)
 
 
 async def test_nobody_who_may_act_and_actions_off_are_notes(environ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import os
 import shutil
 from collections.abc import Iterable
 
@@ -116,7 +117,7 @@ async def _queue(said: _Said, options: Options, host: PostfixHost) -> None:
 
 
 def _queue_fix(error: str, options: Options) -> str:
-    user = options.ssh.partition("@")[0] if options.ssh else getpass.getuser()
+    user = _user(options)
     if "not allowed" in error:
         return f"postconf -e 'authorized_mailq_users = root, {user}' (or static:anyone, which is the default)"
     if "alternate_config_directories" in error:
@@ -124,6 +125,16 @@ def _queue_fix(error: str, options: Options) -> str:
     if "mail system is down" in error.lower():
         return f"start it: postfix -c {options.config_dir} start"
     return f"try `postqueue -c {options.config_dir} -j` as {user}; it needs Postfix 3.1 or later"
+
+
+def _user(options: Options) -> str:
+    """As whom Postfix is asked. In a container a user often has no name."""
+    if options.ssh and "@" in options.ssh:
+        return options.ssh.partition("@")[0]
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"#{os.getuid()}"
 
 
 async def _log(said: _Said, options: Options, host: PostfixHost, instance: Instance) -> None:
@@ -139,7 +150,7 @@ async def _log(said: _Said, options: Options, host: PostfixHost, instance: Insta
         if "No such file" in line and options.log == "auto":
             said.note(line, "have Postfix write one (postconf -e maillog_file=/var/log/mail.log) or install rsyslog")
         else:
-            user = options.ssh.partition("@")[0] if options.ssh else getpass.getuser()
+            user = _user(options)
             said.fault(line, f"adduser {user} adm, or set {said.prefix}LOG to the file (off: do without)")
     else:
         said.ok("its mail log can be read: how mail leaves is known")
@@ -191,7 +202,7 @@ async def _acts(
 
 
 def _act_fix(error: str, options: Options) -> str:
-    user = options.ssh.partition("@")[0] if options.ssh else getpass.getuser()
+    user = _user(options)
     if "sudo" in error:
         return f"visudo -f /etc/sudoers.d/mfi-postfix: {user} ALL=(root) NOPASSWD: {INSTALLED}"
     if "not listed in" in error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from bot.backends.ports import Refused, Unreachable
@@ -36,6 +38,18 @@ async def test_each_missing_right_is_said_with_its_fix(postfix: RealPostfix) -> 
     assert "adduser nobody adm" in log.fix
     act = fault(found, "ready was refused")
     assert act.fix.endswith("nobody ALL=(root) NOPASSWD: /usr/local/sbin/mfi-postfix")
+
+
+@pytest.mark.parametrize(("name", "user"), [("mfi", "mfi"), ("", "#54321")])
+async def test_a_fix_names_the_user_that_ssh_takes_where_none_is_set_even_one_without_a_name(
+    postfix: RealPostfix, monkeypatch: pytest.MonkeyPatch, name: str, user: str
+) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, name)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    postfix.shell(f"chmod 0600 {postfix.home}/log")
+    found = list(await as_nobody(postfix, SSH="relay.test").check())
+    assert f"adduser {user} adm" in fault(found, "can't be read by nobody").fix
 
 
 async def test_without_rights_nothing_is_read_by_halves_or_done(postfix: RealPostfix) -> None:
