@@ -11,12 +11,14 @@ import contextlib
 import math
 import os
 import signal
+import stat
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from bot.backends.postfix import SHIPPED_WRAPPER
 from bot.sandbox.child import dies_with_parent
@@ -28,6 +30,8 @@ from bot.sandbox.world import ROUTES, World
 from bot.slack.manifest import manifest
 
 STOP_SECONDS = 12.0
+CHOICES = ("MFI_ACTIONS", "MFI_FIX_APPROVALS")
+"""Settings of the demo's bot that whoever starts it may choose."""
 
 
 def say(line: str = "") -> None:
@@ -46,7 +50,8 @@ async def run_demo(*, port: int, database: Path | None) -> int:
         wrapper = None if without_postfix else SHIPPED_WRAPPER
         world = World(manifest=manifest(), page_port=port, postfix_wrapper=wrapper)
         await stack.enter_async_context(world)
-        bot = await stack.enter_async_context(bot_process(world, database or home / "mfi.db"))
+        chosen = {name: os.environ[name] for name in CHOICES if name in os.environ}
+        bot = await stack.enter_async_context(bot_process(world, database or home / "mfi.db", chosen))
         say(f"Sandbox Slack page: {world.slack.page_url}")
         say("Open it in a browser. An Exchange Online tenant with seven connectors is watched; six of them are broken.")
         beside = f"No Postfix relay besides: {without_postfix}." if without_postfix else "So is a Postfix relay."
@@ -188,17 +193,27 @@ class Guide:
 
 async def _obey_terminal(world: World) -> None:
     """Read commands from the terminal or a pipe, if there is one."""
+    if not _can_be_waited_for(sys.stdin):
+        return
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     try:
         transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     except (ValueError, OSError):
-        return  # stdin is a file, or closed
+        return
     try:
         while line := await reader.readline():
             say(await obey(world, line.decode("utf-8", "replace").strip()))
     finally:
         transport.close()
+
+
+def _can_be_waited_for(stdin: TextIO | None) -> bool:
+    """Is it a terminal, a pipe or a socket? /dev/null and files have nothing to say later (and epoll refuses them)."""
+    if stdin is None or stdin.closed:
+        return False
+    mode = os.fstat(stdin.fileno()).st_mode
+    return stdin.isatty() or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 async def obey(world: World, line: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -63,6 +64,32 @@ async def test_the_bot_gets_the_worlds_settings_and_none_of_ours(world, tmp_path
         await world.slack.wait_for(lambda: world.slack.connected, 15)
         assert process.returncode is None
     assert process.returncode == 0
+
+
+async def test_a_demo_without_a_terminal_starts_and_ends_without_a_complaint(tmp_path: Path):
+    none, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    demo = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "demo", stdin=none, stdout=pipe, stderr=pipe, cwd=tmp_path
+    )
+    assert demo.stdout
+    for _ in range(4):  # until it has begun to listen
+        await asyncio.wait_for(demo.stdout.readline(), 20)
+    demo.terminate()
+    _, complaints = await demo.communicate()
+    assert complaints == b""
+    assert demo.returncode == 0
+
+
+async def test_whether_fixes_act_and_need_a_second_person_can_be_chosen(tmp_path: Path):
+    choice = {**os.environ, "MFI_FIX_APPROVALS": "3", "MFI_SMTP_PORT": "1"}
+    pipe = asyncio.subprocess.PIPE
+    demo = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", "demo", stdout=pipe, stderr=pipe, cwd=tmp_path, env=choice
+    )
+    said, complaints = await asyncio.wait_for(demo.communicate(), 30)
+    assert complaints.startswith(b"mfi: MFI_FIX_APPROVALS wants 1 or 2\n")
+    assert b"MFI_SMTP_PORT" not in complaints
+    assert b"The bot ended by itself with exit code 2." in said
 
 
 def descendants(pid: str) -> list[str]:

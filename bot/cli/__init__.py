@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
         click.echo(help_text.format_message())
         return EXIT_USAGE
     except click.ClickException as wrong:
-        return _complain(EXIT_USAGE, wrong.format_message())
+        return _complain(EXIT_USAGE, " ".join(wrong.format_message().split()))
     except (click.Abort, KeyboardInterrupt):
         return _complain(130, "stopped")
     except BrokenPipeError:

@@ -45,7 +45,7 @@ def audit(ctx: click.Context, as_json: bool, as_csv: bool, whole: bool) -> int |
     return 0
 
 
-@audit.command()
+@audit.command(short_help="Was the log changed from outside?")
 @click.option("--noted", metavar="HASH", help="A head that was noted earlier: is it still in the log?")
 @json_option
 def verify(noted: str | None, as_json: bool) -> int:

@@ -36,6 +36,8 @@ class Known:
         if every and self.rcpt:
             raise click.UsageError("--rcpt asks at one connector: name it instead of “all”")
         found = connectors.every(db) if every else connectors.find(db, self.word)
+        if every and not found:
+            raise click.UsageError("there are no connectors yet: “mfi import connectors FILE” or “mfi sync” adds them")
         if not found:
             raise click.UsageError(f"no connector {shown}. “mfi connectors” lists them; “mfi import connectors” adds")
         if len(found) > 1 and not every:

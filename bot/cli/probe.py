@@ -76,6 +76,8 @@ def probe(connector: str | None, as_json: bool, **options: Any) -> int:
     on_the_spot = bool(options["hosts"] or options["mx_domain"])
     if bool(connector) == on_the_spot:
         raise click.UsageError("name one: a connector, all, --host HOST or --mx DOMAIN")
+    for host in options["hosts"]:
+        _check_host(host)
     settings = read_settings()
     if connector is None:
         probed = [Named(connector=None, result=asyncio.run(_probe_host(settings, quiet=as_json, **options)))]
@@ -150,6 +152,14 @@ async def _probe_host(
         await with_store(settings, lambda store: allow(store, request, partner_ok=partner_ok))
     with progress_line(enabled=not quiet) as on_progress:
         return await prober.probe(request, on_progress)
+
+
+def _check_host(text: str) -> None:
+    """Refuse what can't be a smart host, such as a web address."""
+    from bot.core.targets import BadHost, parse_host
+
+    if isinstance(parse_host(text), BadHost):
+        raise click.UsageError("--host wants a host name or an IP address, such as mail.contoso.com")
 
 
 def _recipient(text: str | None) -> str | None:
