@@ -72,10 +72,11 @@ def last_good(db: Database, connector_id: int, before_id: int | None = None) -> 
 
 
 def latest(db: Database) -> dict[int, ProbeRecord]:
-    """The newest probe of every connector that was ever probed."""
+    """The newest probe of every connector that was ever probed, without documents and fingerprints: for lists."""
     rows = db.query(
-        """SELECT p.* FROM connectors c
-            JOIN probes p ON p.id = (SELECT max(id) FROM probes WHERE connector_id = c.id)"""
+        """SELECT p.id, p.connector_id, p.at, p.ok, p.code, p.cause, p.status, p.stage, p.degraded, p.elapsed_ms,
+                '{}' AS document, '{}' AS fingerprint
+            FROM connectors c JOIN probes p ON p.id = (SELECT max(id) FROM probes WHERE connector_id = c.id)"""
     )
     return {row["connector_id"]: _probe(row) for row in rows}
 

@@ -91,7 +91,8 @@ async def test_probes_come_back_newest_first(probed: Store, now: datetime) -> No
     stored = await record(probed, *(probe(1, now + i * HOUR, ok=i != 1) for i in range(3)), probe(2, now, False))
     assert [replace(p, id=None) for p in stored[:3]] == [probe(1, now + i * HOUR, ok=i != 1) for i in range(3)]
     assert await probed.read(lambda db: probes.recent(db, 1, 2)) == [stored[2], stored[1]]
-    assert await probed.read(probes.latest) == {1: stored[2], 2: stored[3]}
+    in_lists = [replace(p, document="{}", fingerprint={}) for p in stored]
+    assert await probed.read(probes.latest) == {1: in_lists[2], 2: in_lists[3]}
 
 
 async def test_the_last_good_probe_before_another_is_found(probed: Store, now: datetime) -> None:
