@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from io import StringIO
@@ -51,9 +52,10 @@ class BackendSpec:
 
 def _seconds(text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)", text.strip().lower())
-    if not match or float(match[1]) <= 0:
-        raise ValueError("wants seconds, or a number with s, m, h or d, such as 300 or 4h")
-    return timedelta(seconds=float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
+    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else 0
+    if not 0 < seconds <= 366 * 86400:
+        raise ValueError("wants seconds, or a number with s, m, h or d, such as 300 or 4h; at most 366d")
+    return timedelta(seconds=seconds)
 
 
 def _durations(text: str) -> tuple[timedelta, ...]:
@@ -156,9 +158,10 @@ def _networks(text: str) -> tuple[str, ...]:
 
 
 def _file(text: str) -> Path:
-    if not Path(text.strip()).is_file():
-        raise ValueError("wants a file that exists and can be read")
-    return Path(text.strip())
+    with suppress(OSError):  # too long for a name: most likely what should be in the file, and not to be told
+        if (path := Path(text.strip())).is_file():
+            return path
+    raise ValueError("wants a file that exists and can be read")
 
 
 def _backends(text: str) -> tuple[BackendSpec, ...]:
@@ -371,7 +374,7 @@ def _text_of(setting: Setting, environ: Mapping[str, str], problems: list[str]) 
         return text or setting.default
     try:
         return Path(file_name).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
         problems.append(f"{setting.name}_FILE names a file that can't be read as text")
         return ""
 

@@ -57,6 +57,8 @@ def test_complete_settings_can_run():
         ("MFI_BACKENDS", "a=lab,a=lab"),
         ("MFI_ACTIONS", "yes"),
         ("MFI_VERIFY_AFTER", "soon"),
+        ("MFI_SYNC_INTERVAL", "999999999d"),
+        ("MFI_CA_FILE", "-----BEGIN CERTIFICATE-----" + 300 * "x"),
         ("MFI_PROBE_INTERVAL", "0.0"),
         ("MFI_PROBE_INTERVAL", "-5"),
         ("MFI_PROBE_ALLOW", "10.0.0.0/99"),

@@ -100,7 +100,7 @@ def _with_secrets(settings: Mapping[str, str], secrets: frozenset[str]) -> Mappi
         if file_name and not found.get(name, "").strip():
             try:
                 found[name] = Path(file_name).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError):
+            except (OSError, ValueError):
                 raise BadSetting(f"{name}_FILE", "names a file that can't be read as text") from None
     return found
 

@@ -6,6 +6,7 @@ A problem names the setting, never its value: it may be a secret.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -143,10 +144,10 @@ def _registration(given: Mapping[str, str], prefix: str) -> Registration | None:
 def _file(given: Mapping[str, str], name: str) -> Path | None:
     if name not in given:
         return None
-    path = Path(given[name])
-    if not path.is_file():
-        raise BadOption(name, "wants a file that exists and can be read")
-    return path
+    with suppress(OSError):  # too long for a name: most likely the certificate itself, and not to be told
+        if Path(given[name]).is_file():
+            return Path(given[name])
+    raise BadOption(name, "wants a file that exists and can be read")
 
 
 def _number(given: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:

@@ -50,6 +50,7 @@ def test_another_address_moves_requests_but_not_for_whom_a_token_is_made() -> No
         ({"CLIENT_SECRET": ""}, "CERTIFICATE_FILE", "is missing"),
         ({"CERTIFICATE_FILE": "/no/such/file"}, "CERTIFICATE_FILE", "wants a file"),
         ({"CA_FILE": "/no/such/file"}, "CA_FILE", "wants a file"),
+        ({"CERTIFICATE_FILE": "-----BEGIN PRIVATE KEY-----" + 300 * "x"}, "CERTIFICATE_FILE", "wants a file"),
         ({"FIXER_CLIENT_ID": ID}, "FIXER_CERTIFICATE_FILE", "is missing"),
         ({"CLOUD": "mars"}, "CLOUD", "global, gcc_high"),
         ({"ACCEPTED_DOMAINS_API": "v3"}, "ACCEPTED_DOMAINS_API", "invoke, v2"),
