@@ -358,8 +358,7 @@ def load(environ: Mapping[str, str], *, to_run: bool = False) -> Settings:
             values[setting.attribute] = None
             if to_run and setting.name in _NEEDED_TO_RUN and not any(p.startswith(setting.name) for p in problems):
                 problems.append(f"{setting.name} {_NEEDED_TO_RUN[setting.name]}")
-    named = values.get("backends") or ()
-    values["backends"] = tuple(replace(b, options=_options(b.name, environ)) for b in named)
+    values["backends"] = tuple(replace(b, options=_options(b.name, environ)) for b in values.get("backends") or ())
     problems += [p for b in values["backends"] for p in _bad_interval(b)]
     if problems:
         raise SettingsError(problems)
