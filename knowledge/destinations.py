@@ -90,6 +90,7 @@ _RECIPIENT = _rules(
     ("original-rec", r"original-recipient:\s{0,3}rfc822;\s{0,3}<?([^\s<>;,]{1,64}@[\w.\-]{1,253})"),
     ("to=<", r"\bto=<([^\s<>]{1,64}@[\w.\-]{1,253})>"),
     ("recipient", r"recipient '?<?([^\s<>';]{1,64}@[\w.\-]{1,253})"),
+    ("remote server", r"(?:^|[\s;])([^\s<>;:,]{1,64}@[\w.\-]{1,253})\s{1,3}remote server (?:at |returned )"),
     ("<", r"(?<!from=)<([^\s<>=]{1,64}@[\w.\-]{1,253})>(?=\.\.\.|:|,|\s|$)"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,17 @@ from bot.core.finding import Finding
 if TYPE_CHECKING:
     from bot.services.importing import ImportReport
 
+_UNFOLDED = 1000
+"""Columns of what goes to a file or another program, so that grep finds whole lines."""
+
 _MARKS = {"ok": ("✓", "green"), "note": ("·", "yellow"), "fault": ("✗", "bold red")}
 
 
 def printed(*parts: RenderableType) -> str:
-    """What rich would print, as text; coloured only where stdout is a terminal."""
+    """What rich would print, as text; coloured, and folded to its width, only where stdout is a terminal."""
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNFOLDED
     with console.capture() as captured:
         for part in parts:
             console.print(part)
@@ -56,7 +62,10 @@ def render_import(report: ImportReport) -> str:
     counts = report.counts
     head = f"{report.kind}: {counts.added} added, {counts.changed} changed, {counts.unchanged} unchanged"
     notes = [Text(one_line(note)) for note in report.notes]
-    bad = [Text(f"  line {problem.line}: {one_line(problem.text)}") for problem in report.problems]
+    bad = [
+        Text(f"  line {problem.line}: {one_line(problem.text)}" if problem.line else f"  {one_line(problem.text)}")
+        for problem in report.problems
+    ]
     if not bad:
         return printed(Text(head), *notes)
     return printed(Text(head), *notes, Text(f"{len(bad)} not used:"), *bad)

@@ -278,3 +278,20 @@ async def test_a_permanent_link_leads_to_the_message_and_other_channels_show_wha
     await page.get_by_test_id("channel-mail-alerts").click()
     await page.get_by_role("link", name="that one").click()
     await expect(page.locator(".focus")).to_contain_text("The one")
+
+
+async def test_on_a_phone_the_messages_have_the_whole_width_and_everything_else_is_in_reach(
+    page: Page, slack: SandboxSlack, bot: Bot
+) -> None:
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await page.goto(slack.page_url)
+    await bot.client.chat_postMessage(channel=ALERTS, text="alert", blocks=ALERT)
+    message = page.get_by_test_id("messages").get_by_test_id("message")
+    await expect(message).to_be_visible()
+    assert (box := await message.bounding_box()) is not None
+    assert box["width"] == 390
+    assert await page.evaluate("document.documentElement.scrollWidth") == 390
+    await page.get_by_test_id("user-U0READER").click()
+    await expect(page.get_by_test_id("user-U0READER")).to_have_attribute("aria-checked", "true")
+    await page.get_by_test_id("app-home").click()
+    await expect(page.get_by_test_id("app-home")).to_be_in_viewport()

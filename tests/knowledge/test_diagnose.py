@@ -172,6 +172,8 @@ def test_masked_and_impossible_destinations_are_none(host: str, ip: str) -> None
         ("to=<bob@contoso.com>, dsn=4.4.1, status=deferred (Connection refused)", "bob@contoso.com"),
         ("550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient cy@contoso.com not found", "cy@contoso.com"),
         ("550 5.1.1 <dee@contoso.com>: nobody", "dee@contoso.com"),
+        ("ed@contoso.com\nRemote Server returned '550 5.4.316 Message expired'", "ed@contoso.com"),
+        ("administrators: fay@contoso.com Remote Server at mx.contoso.com returned '550 5.1.1 no'", "fay@contoso.com"),
         ("550 5.1.1 from=<eve@contoso.com> nobody", None),
         ("550 5.1.1 nobody", None),
     ],
