@@ -85,7 +85,8 @@ class AddressRanges:
         1. Is it due? After a start only what is stored says so. 2. Ask. 3. Keep what came, or what there was.
         """
         now = self._clock()
-        if not self._backends or (self._next_at is not None and now < self._next_at):
+        # A moment further away than that was set while the clock was wrong.
+        if not self._backends or (self._next_at is not None and now < self._next_at <= now + REFRESH):
             return
         known = await self._store.read(lambda db: [allowed_from(db, name) for name in self._backends])
         fresh = [one.read_at for one in known if one and one.read_at and timedelta(0) <= now - one.read_at < REFRESH]

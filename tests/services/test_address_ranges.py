@@ -84,6 +84,17 @@ async def test_the_list_is_kept_with_its_date_and_asked_for_once_a_day(
     assert (await known(store)).read_at == clock()
 
 
+async def test_a_clock_that_was_far_ahead_for_a_moment_stops_nothing(
+    store: Store, clock: Any, publisher: Publisher, ranges: AddressRanges
+) -> None:
+    await ranges.tick()
+    clock.advance(days=365)
+    await ranges.tick()
+    clock.advance(days=-365)
+    await ranges.tick()
+    assert (await known(store)).read_at == clock()
+
+
 async def test_a_restart_does_not_ask_again(
     store: Store, clock: Any, publisher: Publisher, ranges: AddressRanges, tmp_path: Path
 ) -> None:

@@ -213,8 +213,15 @@ class ExchangeOnlineBackend:
             messages=queue.messages,
             ended=queue.ended,
             vanished=queue.vanished,
-            notes=(*odd, *notes, *queue.notes),
+            notes=(*odd, *notes, *queue.notes, *self._clock_notes()),
         )
+
+    def _clock_notes(self) -> tuple[str, ...]:
+        """Where our clock is behind, young mail is seen that much later."""
+        if self._wire.skew < checking.SKEW:
+            return ()
+        behind = round(self._wire.skew.total_seconds())
+        return (f"this machine's clock is {behind} s behind Microsoft's: mail younger than that is not seen yet",)
 
     async def _domains(self) -> list[DomainFacts]:
         return await domains.read_domains(self._invoker, self._name, official=self._options.domains_api == "v2")

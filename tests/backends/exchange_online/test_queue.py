@@ -212,6 +212,16 @@ async def test_a_service_whose_clock_is_behind_ours_is_asked_for_its_own_past(
     assert len(waiting(await backend.snapshot())) == 4
 
 
+async def test_a_clock_that_is_behind_the_services_is_told_because_young_mail_is_seen_late(
+    backend: ExchangeOnlineBackend, tenant: SandboxTenant
+) -> None:
+    tenant.faults.ahead = timedelta(minutes=40)
+    (said,) = [note for note in (await backend.snapshot()).notes if "clock" in note]
+    seconds = int(said.split()[4])
+    assert abs(seconds - 2400) <= 5
+    assert "behind Microsoft's" in said
+
+
 async def test_the_reader_without_the_trace_is_refused_with_the_fix(
     backend: ExchangeOnlineBackend, tenant: SandboxTenant
 ) -> None:
