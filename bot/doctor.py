@@ -109,6 +109,9 @@ async def _database(settings: Settings) -> list[Finding]:
     from storage.connection import Store, StoreError
 
     path = settings.database
+    if not await asyncio.to_thread(path.parent.is_dir):
+        fix = "make it, or name another file in MFI_DATABASE"
+        return [_fault("database", f"there is no folder {path.parent}", fix)]
     if not await asyncio.to_thread(path.exists):
         return [_note("database", f"{path} does not exist yet; `mfi run` or `mfi import` makes it")]
     try:

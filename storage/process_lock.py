@@ -74,6 +74,8 @@ class ProcessLock:
     def _open(self) -> int:
         try:
             return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError as error:
+            raise Unusable(f"there is no folder {self._path.parent}: make it, or name another file") from error
         except OSError as error:
             raise Unusable(f"the lock file {self._path} can't be opened: {error.strerror}") from error
 

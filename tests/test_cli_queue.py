@@ -159,7 +159,7 @@ def test_bad_usage_is_one_line_and_exit_2(argv: list[str], says: str, imported: 
     [
         ([], "Nothing waits.\n"),
         (["--json"], '{"queue": []}\n'),
-        (["--bounced"], "No mail bounced in the last 1 d, as far as the mail systems tell.\n"),
+        (["--bounced"], "No mail bounced in the last 24 h, as far as the mail systems tell.\n"),
         (["--bounced", "--json"], '{"bounced": []}\n'),
         (["--bounced", "--csv"], "ended_at,status,sender,recipient,connector,code,reason,received_at,backend,key\n"),
     ],

@@ -121,6 +121,11 @@ async def test_a_damaged_database_is_a_fault_and_stays_as_it_is(environ, tmp_pat
     assert broken.read_bytes().endswith(b"\x00" * 5000)
 
 
+async def test_a_database_in_a_missing_folder_is_a_fault_that_names_the_folder(environ, tmp_path):
+    found = faults(await examine(environ | {"MFI_DATABASE": str(tmp_path / "nowhere" / "mfi.db")}))
+    assert f"there is no folder {tmp_path / 'nowhere'}" in found["database"].says
+
+
 async def test_a_foreign_database_is_a_fault(environ, tmp_path):
     other = sqlite3.connect(tmp_path / "other.db")
     other.execute("CREATE TABLE t (x)")

@@ -126,7 +126,7 @@ def _tell(shown: QueueView | OneQueue, as_json: bool) -> None:
 
 
 def _tell_bounced(found: list[Bounce], since: timedelta, as_csv: bool, as_json: bool) -> None:
-    from bot.core.forecast import plain_span
+    from bot.core.forecast import period
     from bot.terminal import queue_rows, queues
     from bot.terminal.sheets import csv_text
 
@@ -136,6 +136,6 @@ def _tell_bounced(found: list[Bounce], since: timedelta, as_csv: bool, as_json: 
     elif as_csv:
         click.echo(csv_text(rows, queue_rows.BOUNCED_COLUMNS), nl=False)
     else:
-        click.echo(queues.render_bounced(rows[:MOST_SHOWN], plain_span(since)))
+        click.echo(queues.render_bounced(rows[:MOST_SHOWN], period(since)))
         if len(rows) > MOST_SHOWN:
             click.echo(f"… and {len(rows) - MOST_SHOWN:,} more: --csv has them all")

@@ -43,3 +43,8 @@ def plain_span(length: timedelta) -> str:
             rest = seconds % size // smaller
             return f"{seconds // size} {unit} {rest} {part}" if rest else f"{seconds // size} {unit}"
     return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
+
+
+def period(length: timedelta) -> str:
+    """How far a list looks back, as in “the last 24 h”, “the last 7 d”."""
+    return "24 h" if length == timedelta(days=1) else plain_span(length)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from bot.core.forecast import period
 from bot.core.forecast import plain_span as span
 from bot.core.mail_clock import MailClock
 from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource
@@ -159,10 +160,10 @@ def bounced_reply(bounces: Sequence[Bounce], since: timedelta, name: str | None,
     """Whose mail came back, the most first, and how to get the whole list."""
     where = mrkdwn(" at {}", code(name, 100)) if name else Mrkdwn("")
     if not bounces:
-        nothing = mrkdwn("✅ No mail bounced{} in the last {}, as far as the mail systems tell.", where, span(since))
+        nothing = mrkdwn("✅ No mail bounced{} in the last {}, as far as the mail systems tell.", where, period(since))
         return message(nothing, [section(nothing)])
     least = Mrkdwn("at least ") if len(bounces) >= most else Mrkdwn("")
-    head = mrkdwn("*{}{} bounced*{} in the last {}", least, count(len(bounces), "message"), where, span(since))
+    head = mrkdwn("*{}{} bounced*{} in the last {}", least, count(len(bounces), "message"), where, period(since))
     senders = Counter(b.sender for b in bounces)
     codes: defaultdict[str, set[str]] = defaultdict(set)
     for each in bounces:

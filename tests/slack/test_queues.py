@@ -286,7 +286,7 @@ def test_bounced_mail_is_told_by_sender_with_the_way_to_the_whole_list(world: An
     bounces = [world.bounce(), world.bounce(code=None), world.bounce("hr@fabrikam.test"), world.bounce("")]
     said = shown(bounced_reply(bounces, DAY, "Contoso inbound", most=5000))
     for part in (
-        "*4 messages bounced* at `Contoso inbound` in the last 1 d",
+        "*4 messages bounced* at `Contoso inbound` in the last 24 h",
         "• `app@fabrikam.test` 2 (4.4.316, no code known)",
         "• `hr@fabrikam.test` 1 (4.4.316)",
         "`&lt;&gt;` 1",
@@ -303,4 +303,4 @@ def test_many_bounces_are_at_least_so_many(world: Any) -> None:
 
 
 def test_no_bounce_is_good_news(world: Any) -> None:
-    assert "✅ No mail bounced at `Contoso` in the last 1 d" in shown(bounced_reply([], DAY, "Contoso", most=9))
+    assert "✅ No mail bounced at `Contoso` in the last 24 h" in shown(bounced_reply([], DAY, "Contoso", most=9))

@@ -167,7 +167,7 @@ async def test_a_folder_in_its_place_is_refused(tmp_path: Path, sole: bool) -> N
 
 @pytest.mark.parametrize("sole", [True, False])
 async def test_a_missing_folder_is_refused(tmp_path: Path, sole: bool) -> None:
-    with pytest.raises(Unusable, match="No such file or directory"):
+    with pytest.raises(Unusable, match="there is no folder"):
         await Store.open(tmp_path / "nowhere" / "mfi.db", sole=sole)
 
 
