@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bot.backends.postfix import SHIPPED_WRAPPER
+from bot.sandbox import relay
 from bot.sandbox.child import dies_with_parent
 from bot.sandbox.postfix import missing as postfix_missing
 from bot.sandbox.slack import Message
@@ -30,6 +31,8 @@ from bot.sandbox.world import ROUTES, World
 from bot.slack.manifest import manifest
 
 STOP_SECONDS = 12.0
+RELAY = "Postfix relay"
+"""How its next hop is called on the terminal."""
 CHOICES = ("MFI_ACTIONS", "MFI_FIX_APPROVALS")
 """Settings of the demo's bot that whoever starts it may choose."""
 
@@ -54,7 +57,8 @@ async def run_demo(*, port: int, database: Path | None) -> int:
         bot = await stack.enter_async_context(bot_process(world, database or home / "mfi.db", chosen))
         say(f"Sandbox Slack page: {world.slack.page_url}")
         say("Open it in a browser. An Exchange Online tenant with seven connectors is watched; six of them are broken.")
-        beside = f"No Postfix relay besides: {without_postfix}." if without_postfix else "So is a Postfix relay."
+        mended = f"So is a Postfix relay; `repair {RELAY}` + Enter here mends its next hop, for Retry now on its alert."
+        beside = f"No Postfix relay besides: {without_postfix}." if without_postfix else mended
         say(beside)
         say("Ctrl-C ends everything.")
         guide = asyncio.create_task(Guide(world, say).run())
@@ -220,12 +224,19 @@ async def obey(world: World, line: str) -> str:
     """Carry out `break NAME` or `repair NAME`; the answer is one line."""
     verb, _, name = line.partition(" ")
     wanted = name.strip().casefold()
-    fitting = [r for r in ROUTES if wanted and r.name.casefold().startswith(wanted)]
+    servers = _servers(world)
+    fitting = [known for known in servers if wanted and known.casefold().startswith(wanted)]
     if verb.lower() not in ("break", "repair") or len(fitting) != 1:
-        return "Type: repair or break, then a connector: " + ", ".join(r.name for r in ROUTES)
-    route = fitting[0]
-    if world.servers.servers[route.server].ip is None:
-        return f"{route.name} has no server to mend: its name does not exist in the DNS."
+        return "Type: repair or break, then a connector: " + ", ".join(servers)
+    (known,) = fitting
+    if world.servers.servers[servers[known]].ip is None:
+        return f"{known} has no server to mend: its name does not exist in the DNS."
     good = verb.lower() == "repair"
-    await world.servers.set_behaviour(route.server, Behaviour.GOOD if good else Behaviour.REFUSED)
-    return f"{route.name}: its mail server {'works' if good else 'refuses connections'} now. Watch its alert."
+    await world.servers.set_behaviour(servers[known], Behaviour.GOOD if good else Behaviour.REFUSED)
+    return f"{known}: its mail server {'works' if good else 'refuses connections'} now. Watch its alert."
+
+
+def _servers(world: World) -> dict[str, str]:
+    """What can be broken and repaired: a connector's name → its server in the cast."""
+    relayed = {RELAY: relay.NEXT_HOP.name} if world.postfix else {}
+    return {route.name: route.server for route in ROUTES} | relayed

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.backends.postfix import SHIPPED_WRAPPER
 from bot.demo import Guide, bot_process, obey
+from bot.sandbox import relay
+from bot.sandbox.postfix import missing
 from bot.sandbox.slack import Message
 from bot.sandbox.slack.seed import ALERTS
 from bot.sandbox.world import ROUTES, World
@@ -42,6 +45,18 @@ async def test_anything_else_says_what_can_be_typed(world, line):
 
 async def test_a_name_that_does_not_exist_cannot_be_mended(world):
     assert "does not exist in the DNS" in await obey(world, "repair Branch office")
+
+
+async def test_the_postfix_relays_next_hop_is_mended_too_where_there_is_one(world):
+    assert "Postfix relay" not in await obey(world, "help")
+    if reason := missing():
+        pytest.skip(reason)
+    async with World(manifest=manifest(), postfix_wrapper=SHIPPED_WRAPPER) as with_postfix:
+        assert "Postfix relay" in await obey(with_postfix, "help")
+        assert (
+            await obey(with_postfix, "repair postfix") == "Postfix relay: its mail server works now. Watch its alert."
+        )
+        assert with_postfix.servers.servers[relay.NEXT_HOP.name].behaviour == "good"
 
 
 async def test_the_guide_says_each_hint_once_and_in_order(world):

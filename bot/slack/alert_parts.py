@@ -67,7 +67,7 @@ def waiting(view: IncidentView) -> Mrkdwn:
     """ "42 messages wait, the oldest for 5 h 10 min; first bounce in 18 h 50 min"."""
     oldest = view.queue.oldest_received_at
     if oldest is None:
-        return Mrkdwn("Nothing waits yet")
+        return Mrkdwn("Nothing waits")
     waits = count(view.queue.total, "message waits", "messages wait")
     return mrkdwn(
         "{}, the oldest for {}; {}", waits, span(view.now - oldest), bounce(view.queue.first_expiry_at, view.now)

@@ -189,7 +189,7 @@ def test_an_incident_without_a_queue_says_that_the_probe_decides(world: Any) -> 
     view = world.view(queue=QueueSummary(), queue_read_at=None)
     drawn = render_alert(view, ABOUT)
     assert "the probe decides alone" in shown(drawn)
-    assert "Nothing waits yet" in drawn.text
+    assert "Nothing waits" in drawn.text
     assert "nothing waits" in shown(render_alert(replace(view, queue_read_at=world.now), ABOUT))
 
 
