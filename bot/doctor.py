@@ -76,8 +76,10 @@ async def bounded(what: str, check: Check, settings: Settings) -> list[Finding]:
 def _settings(environ: Mapping[str, str]) -> tuple[list[Finding], Settings | None]:
     try:
         settings = load(environ)
-    except SettingsError as error:
-        return [_fault("settings", p, "correct it in the environment or in .env") for p in error.problems], None
+    except SettingsError:
+        return [
+            _fault("settings", p, "correct it in the environment or in .env") for p in _every_problem(environ)
+        ], None
     findings = []
     try:
         load(environ, to_run=True)
@@ -100,6 +102,15 @@ def _settings(environ: Mapping[str, str]) -> tuple[list[Finding], Settings | Non
     if not settings.actions_on:
         findings.append(_note("settings", "MFI_ACTIONS is off: Fix now only shows what it would do"))
     return findings, settings
+
+
+def _every_problem(environ: Mapping[str, str]) -> Sequence[str]:
+    """What is wrong, and what is missing besides."""
+    try:
+        load(environ, to_run=True)
+    except SettingsError as error:
+        return error.problems
+    return ()
 
 
 # --- database ----------------------------------------------------------------------------------------------------

@@ -121,6 +121,13 @@ async def test_a_damaged_database_is_a_fault_and_stays_as_it_is(environ, tmp_pat
     assert broken.read_bytes().endswith(b"\x00" * 5000)
 
 
+async def test_what_is_missing_is_told_together_with_what_is_wrong():
+    found = [f.says for f in await examine({"MFI_ACTIONS": "maybe"})]
+    assert [says.split()[0] for says in found] == [
+        "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "MFI_ALERT_CHANNEL", "MFI_ACTIONS",
+    ]  # fmt: skip
+
+
 async def test_a_database_in_a_missing_folder_is_a_fault_that_names_the_folder(environ, tmp_path):
     found = faults(await examine(environ | {"MFI_DATABASE": str(tmp_path / "nowhere" / "mfi.db")}))
     assert f"there is no folder {tmp_path / 'nowhere'}" in found["database"].says
