@@ -117,11 +117,13 @@ async def test_a_killed_demo_takes_its_bot_and_its_postfix_along(tmp_path: Path)
         sys.executable, "-m", "bot", "demo", stdout=asyncio.subprocess.PIPE, cwd=tmp_path
     )
     assert demo.stdout
-    await asyncio.wait_for(demo.stdout.readline(), 20)
-    offspring = await asyncio.to_thread(descendants, str(demo.pid))
+    try:
+        await asyncio.wait_for(demo.stdout.readline(), 20)
+        offspring = await asyncio.to_thread(descendants, str(demo.pid))
+    finally:
+        demo.kill()
+        await demo.wait()
     assert offspring
-    demo.kill()
-    await demo.wait()
     async with asyncio.timeout(15):
         while any(Path(f"/proc/{one}").exists() for one in offspring):  # noqa: ASYNC110, ASYNC240 - not our processes
             await asyncio.sleep(0.1)
