@@ -22,6 +22,7 @@ _OPEN = "SELECT * FROM incidents WHERE state <> 'resolved' ORDER BY id"
 _OPEN_AT = "SELECT * FROM incidents WHERE state <> 'resolved' AND ifnull(connector_id, 0) = ? ORDER BY id"
 _LAST_RESOLVED = """SELECT * FROM incidents WHERE connector_id IS ? AND code = ? AND state = 'resolved'
     ORDER BY resolved_at DESC, id DESC LIMIT 1"""
+_FOLLOWING = "SELECT * FROM incidents WHERE previous_id = ? ORDER BY id LIMIT 1"
 _RECENT = "SELECT * FROM incidents ORDER BY id DESC LIMIT ?"
 _INSERT = """INSERT INTO incidents (connector_id, code, state, severity, opened_at, updated_at, first_failure_at,
     revision, channel, flapping, previous_id) VALUES (?, ?, 'firing', ?, ?, ?, ?, 0, ?, ?, ?)"""
@@ -110,6 +111,11 @@ def recent(db: Database, limit: int) -> list[Incident]:
 def last_resolved(db: Database, connector_id: int | None, code: str) -> Incident | None:
     """The one of this connector and code that was resolved last."""
     return _first(db, _LAST_RESOLVED, (connector_id, code))
+
+
+def following(db: Database, incident_id: int) -> Incident | None:
+    """The first one that was opened as a continuation of this one."""
+    return _first(db, _FOLLOWING, (incident_id,))
 
 
 def change(db: Database, incident_id: int, **columns: object) -> None:

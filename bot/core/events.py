@@ -25,12 +25,12 @@ class EventKind(StrEnum):
     FIX_REQUESTED = "fix_requested"  # action_id, steps: [lines], expires_at: it waits for a second person
     FIX_DECLINED = "fix_declined"  # action_id, requested_by
     FIX_LAPSED = "fix_lapsed"  # action_id, requested_by: nobody approved it in time
-    FIX_CLAIMED = "fix_claimed"  # action_id, steps: [titles], dry_run, requested_by
+    FIX_CLAIMED = "fix_claimed"  # action_id, steps: [titles], dry_run, requested_by, retry: that is all of it
     FIX_STEP = "fix_step"  # step, state, detail
-    FIX_FINISHED = "fix_finished"  # action_id, verify_at
+    FIX_FINISHED = "fix_finished"  # action_id, verify_at, retry
     FIX_FAILED = "fix_failed"  # action_id, detail, what: "fix", "verification" or "undo"
-    FIX_VERIFIED = "fix_verified"  # action_id, detail: [lines]
-    FIX_NOT_YET = "fix_not_yet"  # action_id, detail: [lines], next_at
+    FIX_VERIFIED = "fix_verified"  # action_id, detail: [lines], retry
+    FIX_NOT_YET = "fix_not_yet"  # action_id, detail: [lines], next_at, retry
     FIX_UNDONE = "fix_undone"  # action_id, detail: [lines]
     RESOLVED = "resolved"  # reason: a resolution, such as "delivering", "retired", "renewed"
 

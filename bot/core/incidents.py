@@ -21,6 +21,8 @@ from storage.records import CodeCount, Connector, Incident, IncidentState, Sever
 
 LINKED_FOR = timedelta(days=7)
 """An incident that opens again within this time of its last end refers to the one before."""
+UNDONE = "undone"
+"""The resolution of an incident whose connector a fix had switched off, after that fix was undone."""
 
 
 class Reason(StrEnum):
@@ -166,7 +168,7 @@ def _may_open(trouble: Trouble, situation: Situation) -> Reason:
 
 def _flaps(previous: Incident, situation: Situation) -> bool:
     """Did it end by itself, a moment ago? What a person switched off and on again does not flap."""
-    by_itself = previous.resolution not in (_RESOLUTIONS[Reason.RETIRED], _RESOLUTIONS[Reason.REMOVED])
+    by_itself = previous.resolution not in (_RESOLUTIONS[Reason.RETIRED], _RESOLUTIONS[Reason.REMOVED], UNDONE)
     return by_itself and since_end(previous, situation.now) <= situation.policy.flap_window
 
 

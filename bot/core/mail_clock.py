@@ -80,6 +80,11 @@ class Pace:
         return (self.delivered + self.bounced + self.unknown) / (self.over.total_seconds() / 60)
 
     @property
+    def growth(self) -> int:
+        """So many more messages came than left, however they left; below 0: the queue shrank."""
+        return self.arrived - self.delivered - self.bounced - self.unknown
+
+    @property
     def departures(self) -> float:
         """Messages per minute that left without a bounce, as far as anybody saw."""
         return (self.delivered + self.unknown) / (self.over.total_seconds() / 60)
@@ -155,12 +160,15 @@ def rate(per_minute: float) -> str:
     if per_minute <= 0:
         return "none"
     if per_minute >= 1:
-        return f"{per_minute:,.0f} a minute" if per_minute >= 10 else f"{per_minute:.1f} a minute"
+        return f"{per_minute:,.0f} a minute" if per_minute >= 10 else f"{per_minute:.1f} a minute".replace(".0 ", " ")
     return f"{per_minute * 60:.0f} an hour" if per_minute * 60 >= 0.5 else "hardly any"
 
 
 def pace_in_words(pace: Pace, waiting: int) -> str:
-    """ "12 a minute come in, 3 an hour leave, 1 an hour bounce: it grows"."""
+    """ "12 a minute come in, 3 an hour leave, 1 an hour bounce: it grew by 716 in the last hour".
+
+    The pace is an average: one burst of mail does not mean that it goes on growing, only that it grew.
+    """
     if not pace.arrived + pace.delivered + pace.unknown + pace.bounced:
         return "nothing came or went in the last hour"
     bounces = f", {rate(pace.bounces)} bounce" if pace.bounced else ""
@@ -168,7 +176,7 @@ def pace_in_words(pace: Pace, waiting: int) -> str:
     empty = pace.empty_in(waiting)
     if empty is not None and waiting:
         return f"{moves}: empty in about {plain_span(empty)} at this pace"
-    return f"{moves}: it grows" if pace.arrivals > pace.drains else moves
+    return f"{moves}: it grew by {pace.growth:,} in the last hour" if pace.growth > 0 else moves
 
 
 def _life(queue: QueueSummary, now: datetime) -> float:

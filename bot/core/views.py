@@ -93,6 +93,8 @@ class IncidentView:
     events: tuple[IncidentEvent, ...] = ()
     previous: Incident | None = None
     """The incident that this one re-opened, for the link to its message."""
+    following: Incident | None = None
+    """The incident that was opened anew after the fix of this one was undone."""
     action: Action | None = None
     steps: tuple[ActionStep, ...] = ()
     disagreement: Disagreement | None = None
@@ -128,6 +130,12 @@ class ConnectorView:
     allowed_from: AllowedFrom | None = None
     queue_read_at: datetime | None = None
     queue_stale: bool = False
+
+    @property
+    def stranded(self) -> bool:
+        """Does mail wait behind a connector that is off or no longer listed, with no open outage that tells of it?"""
+        off = not self.connector.enabled or self.connector.missing_since is not None
+        return off and self.queue.total > 0 and not self.incidents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

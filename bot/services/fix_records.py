@@ -96,7 +96,7 @@ def _take(
     db: Database, action: Action, actor: str, steps: Sequence[StepKind], *, policy: Policy, now: datetime
 ) -> Action | Refusal:
     """Claim it, or let it wait for a second person where two are needed; a retry is safe and needs one."""
-    if policy.fix_approvals > 1 and set(steps) != {StepKind.RETRY_QUEUE}:
+    if policy.fix_approvals > 1 and not only_retry(steps):
         taken = actions.request(db, action.id, actor, steps, expires_at=now + policy.approval_expires, now=now)
     else:
         taken = actions.claim(db, action.id, actor, steps, now)
@@ -123,7 +123,10 @@ def tell_claim(
 ) -> None:
     """It begins: the incident says so, the thread tells who and what, the audit log has it."""
     titles = [step.title for step in plan.steps if step.kind in steps]
-    data = {"action_id": action.id, "steps": titles, "dry_run": plan.dry_run, "requested_by": action.requested_by}
+    data = {
+        "action_id": action.id, "steps": titles, "dry_run": plan.dry_run, "requested_by": action.requested_by,
+        "retry": only_retry(steps),
+    }  # fmt: skip
     changes: dict[str, Any] = {} if plan.dry_run else {"state": IncidentState.FIXING}
     record_event(db, plan.incident_id, EventKind.FIX_CLAIMED, now=now, actor=actor, data=data, **changes)
     words = f"{'dry run; ' if plan.dry_run else ''}{action.id}: {', '.join(steps)}"
@@ -256,16 +259,21 @@ def _tell_step(db: Database, action: Action, kind: StepKind, *, state: StepState
 
 def finish(db: Database, action: Action, policy: Policy, now: datetime) -> None:
     """Every step is done: verification is due after the time that changes take."""
-    retry = set(action.chosen) == {StepKind.RETRY_QUEUE}
+    retry = only_retry(action.chosen)
     wait = policy.retry_verify_after if retry else policy.verify_after
     due, look = now + wait, now + wait / policy.early_looks
     if actions.set_state(db, action.id, AT_WORK, ActionState.VERIFYING, verify_at=due, look_at=look) is None:
         return
     came_of(db, action, "fix.done", f"every step is done; verified from {due:%Y-%m-%d %H:%M} UTC on", now)
     slow = Plan.from_json(action.plan).slow and not retry
-    data = {"action_id": action.id, "verify_at": due, "undoable": undoable(action), "slow": slow}
+    data = {"action_id": action.id, "verify_at": due, "undoable": undoable(action), "slow": slow, "retry": retry}
     changes = unless_resolved(db, action, state=IncidentState.VERIFYING)
     record_event(db, action.incident_id, EventKind.FIX_FINISHED, now=now, actor=action.claimed_by, data=data, **changes)
+
+
+def only_retry(steps: Sequence[StepKind]) -> bool:
+    """Is waiting mail tried again, and nothing else done? That is safe, quick, and no fix."""
+    return set(steps) == {StepKind.RETRY_QUEUE}
 
 
 def undoable(action: Action) -> bool:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlite_utils import Database
 
 from bot.core.events import EventKind
 from bot.core.fix_plan import Plan
+from bot.core.incidents import UNDONE
 from bot.core.policy import Policy
 from bot.services import fix_records as records
 from bot.services.fix_audit import Refusal, came_of, done, refused, target_of, withheld
 from bot.services.fix_steps import Restored, Work
 from bot.services.timeline import record_event
-from storage import actions
-from storage.records import Action, ActionState, StepState
+from storage import actions, connectors, incidents
+from storage.records import Action, ActionState, StepKind, StepState
 
 UNDOABLE = (ActionState.VERIFYING, ActionState.VERIFIED, ActionState.FAILED)
 
@@ -76,7 +78,15 @@ def end_undo(db: Database, action: Action, results: Sequence[Restored], now: dat
         return
     came_of(db, action, "fix.undone" if ok else "fix.undo_failed", " ".join(lines), now)
     data = {"action_id": action.id, "detail": lines, "what": "undo"}
-    record_event(db, action.incident_id, kind, now=now, actor=action.undone_by, data=data, **records.back(db, action))
+    changes = records.back(db, action) or _watched_anew(db, action)
+    record_event(db, action.incident_id, kind, now=now, actor=action.undone_by, data=data, **changes)
+
+
+def _watched_anew(db: Database, action: Action) -> dict[str, Any]:
+    """An incident that was over because its connector was off: it stays over, but not for that reason any more."""
+    incident, connector = incidents.get(db, action.incident_id), connectors.get(db, action.connector_id)
+    on_again = connector is not None and connector.enabled and StepKind.DISABLE_CONNECTOR in action.chosen
+    return {"resolution": UNDONE} if on_again and incident is not None and incident.resolution == "retired" else {}
 
 
 def forbid_undo(db: Database, action: Action, refused: Sequence[Restored], now: datetime) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlite_utils import Database
 
 from bot.core.events import EventKind
 from bot.core.policy import Policy
 from bot.services.fix_audit import came_of
-from bot.services.fix_records import back, fail, undoable, unless_resolved
+from bot.services.fix_records import back, fail, only_retry, undoable, unless_resolved
 from bot.services.fix_verification import Verdict
 from bot.services.timeline import record_event
 from storage import actions, messages
@@ -52,7 +53,7 @@ def _verified(db: Database, action: Action, verdict: Verdict, now: datetime) -> 
         return
     came_of(db, action, "fix.verified", " ".join(verdict.lines), now)
     again = {} if verdict.retired else back(db, action)
-    data = {"action_id": action.id, "detail": list(verdict.lines), "undoable": undoable(action)}
+    data = _told(action, verdict)
     record_event(db, action.incident_id, EventKind.FIX_VERIFIED, now=now, data=data, **again)
     resolution = {"state": IncidentState.RESOLVED, "resolved_at": now, "resolution": "retired"}
     if verdict.retired and (changes := unless_resolved(db, action, **resolution)):
@@ -64,5 +65,11 @@ def _not_yet(db: Database, action: Action, verdict: Verdict, policy: Policy, now
     same = ActionState.VERIFYING
     if actions.set_state(db, action.id, (same,), same, verify_at=due, verify_attempts=tries) is not None:
         came_of(db, action, "fix.not_yet", " ".join(verdict.lines), now)
-        data = {"action_id": action.id, "detail": list(verdict.lines), "next_at": due, "undoable": undoable(action)}
+        data = _told(action, verdict) | {"next_at": due}
         record_event(db, action.incident_id, EventKind.FIX_NOT_YET, now=now, data=data)
+
+
+def _told(action: Action, verdict: Verdict) -> dict[str, Any]:
+    """What the thread tells of a verification."""
+    lines, retry = list(verdict.lines), only_retry(action.chosen)
+    return {"action_id": action.id, "detail": lines, "undoable": undoable(action), "retry": retry}

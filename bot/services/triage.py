@@ -14,9 +14,10 @@ from functools import partial
 from sqlite_utils import Database
 
 from bot.core.early_warnings import decide_warnings, split
+from bot.core.events import EventKind
 from bot.core.evidence import NAMELESS, ProbeRun, run_of, troubles
 from bot.core.foresight import Outlook, foreseen
-from bot.core.incidents import Decision, Known, Situation, decide
+from bot.core.incidents import UNDONE, Decision, Known, Situation, decide
 from bot.core.policy import Policy
 from bot.services.monitor import probes_say_nothing
 from bot.services.timeline import record_event
@@ -166,5 +167,13 @@ def _carry_out(db: Database, connector: Connector, decision: Decision, now: date
             db, connector_id=connector.id, code=decision.code, now=now, channel=channel, **decision.changes
         )
         after = record_event(db, new.id, decision.kind, now=now, data=decision.data)
+        _point_here(db, after, now)
     LOG.info("incident #%d of connector %d: %s, because %s", after.id, connector.id, decision.kind, decision.reason)
     return after
+
+
+def _point_here(db: Database, new: Incident, now: datetime) -> None:
+    """The card of an incident whose fix was undone is drawn again: it names the one that goes on."""
+    previous = incidents.get(db, new.previous_id) if new.previous_id else None
+    if previous is not None and previous.resolution == UNDONE:
+        record_event(db, previous.id, EventKind.EVIDENCE, now=now)

@@ -13,6 +13,7 @@ from bot.core.changes import differences, first_bad
 from bot.core.events import EventKind
 from bot.core.evidence import folded, run_of, sample_of
 from bot.core.forecast import plain_span
+from bot.core.incidents import UNDONE
 from bot.core.policy import Policy
 from bot.core.two_views import disagreement, failing_codes
 from bot.core.views import ConnectorView, IncidentView, OneQueue, QueueView, StatusView
@@ -38,6 +39,7 @@ def incident_view(
     if incident is None:
         return None
     previous = incidents.get(db, incident.previous_id) if incident.previous_id else None
+    following = incidents.following(db, incident_id) if incident.resolution == UNDONE else None
     timeline = tuple(incidents.events(db, incident_id, without=EventKind.EVIDENCE))
     told = incidents.last_evidence(db, incident_id)
     connector = connectors.get(db, incident.connector_id) if incident.connector_id else None
@@ -62,6 +64,7 @@ def incident_view(
         last_good=good,
         events=timeline,
         previous=previous,
+        following=following,
         action=action,
         steps=tuple(actions.steps(db, action.id)) if action else (),
         disagreement=disagreement(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bot.core.fix_situation import NEEDS
 from bot.core.forecast import plain_span as span
+from bot.core.incidents import UNDONE
 from bot.core.views import IncidentView
 from bot.slack.blocks import Block, button, confirm
 from bot.slack.text import Mrkdwn, code, joined, message_link, mrkdwn, plain, prose, user, when
@@ -18,6 +21,7 @@ DEFAULT_WORKSPACE = "https://slack.com/"
 RESOLUTIONS = {
     "delivering": "mail flows again",
     "retired": "the connector was switched off, so it is no longer watched",
+    UNDONE: "the fix was undone, so the connector is on again and watched anew",
     "removed": "the mail system no longer lists the connector",
     "drained": "nothing waits with this code any more",
     "renewed": "the certificate was renewed",
@@ -49,13 +53,24 @@ def history(view: IncidentView, workspace: str) -> Mrkdwn:
     if incident.acknowledged_by and incident.acknowledged_at:
         parts.append(mrkdwn("acknowledged by {} {}", user(incident.acknowledged_by), when(incident.acknowledged_at)))
     if view.previous is not None:
-        parts.append(mrkdwn("again after {}", _previous(view.previous, workspace)))
-    return joined(parts)
+        parts.append(mrkdwn("again after {}", _other(view.previous, workspace)))
+    return joined([*parts, *_taken_back(view, workspace)])
 
 
-def _previous(previous: Incident, workspace: str) -> Mrkdwn:
-    label = f"#{previous.id}"
-    return message_link(workspace, previous.channel, previous.ts, label) if previous.ts else prose(label)
+def _taken_back(view: IncidentView, workspace: str) -> Iterator[Mrkdwn]:
+    """Who undid the fix that had ended it, and which incident goes on from there."""
+    action = view.action
+    if view.incident.resolution != UNDONE:
+        return
+    if action is not None and action.undone_by and action.finished_at:
+        yield mrkdwn("fix undone by {} {}", user(action.undone_by), when(action.finished_at))
+    if view.following is not None:
+        yield mrkdwn("*opened anew as {}*", _other(view.following, workspace))
+
+
+def _other(incident: Incident, workspace: str) -> Mrkdwn:
+    label = f"#{incident.id}"
+    return message_link(workspace, incident.channel, incident.ts, label) if incident.ts else prose(label)
 
 
 def because(incident: Incident) -> str:

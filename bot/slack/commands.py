@@ -97,7 +97,8 @@ class Commands:
 
     # --- reading -----------------------------------------------------------------------------------------------
     async def _help(self, call: Call) -> None:
-        await self._answer(call, help_reply())
+        asked = bool(call.line.word)  # what was not asked for, as after `/mfi share` alone, is nothing for the channel
+        await (self._answer if asked else self._private)(call, help_reply())
 
     async def _explain(self, call: Call) -> None:
         if call.argument:
@@ -265,9 +266,8 @@ class Commands:
         if view is None:
             open_ones = await self._deps.store.read(lambda db: connector_views(db, now))
             missing = mrkdwn("There is no incident {}.", code(call.argument, 40)) if call.argument else None
-            usage = code(f"/mfi {BY_NAME[call.line.word].usage}")
             listed = replies.open_incidents(open_ones)
-            await self._private(call, replies.note(lines(missing, mrkdwn("Write {}.", usage), listed)))
+            await self._private(call, replies.note(lines(missing, _how_to_write(call), listed)))
         return view
 
     async def _answer(self, call: Call, answer: Message) -> None:
@@ -275,3 +275,10 @@ class Commands:
 
     async def _private(self, call: Call, answer: Message) -> None:
         await self._intake.answers.say(call.request.where, answer)
+
+
+def _how_to_write(call: Call) -> Mrkdwn | None:
+    """How a word is written that lacks its number; `incident` alone is right as it is."""
+    if call.line.word == "incident" and not call.argument:
+        return None
+    return mrkdwn("Write {}.", code(f"/mfi {BY_NAME[call.line.word].usage}"))

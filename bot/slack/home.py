@@ -7,7 +7,7 @@ from bot.core.views import ConnectorView, StatusView
 from bot.slack.blocks import View, context, divider, header, home, section
 from bot.slack.countdown import by_when, life_bar, pace_words, stale_words
 from bot.slack.evidence import differ_words
-from bot.slack.lists import by_urgency, health_line, urgent_first, warning_lines, warnings_of
+from bot.slack.lists import by_urgency, health_line, stranded_lines, urgent_first, warning_lines, warnings_of
 from bot.slack.queues import stale_lines, unassigned_row
 from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, plain, prose, when
 from bot.slack.unreadable import monitor_words
@@ -20,7 +20,7 @@ INCIDENTS_SHOWN, QUEUES_SHOWN = 20, 15
 def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
     """The Home tab as things stand."""
     open_ones = urgent_first(view.connectors)
-    ahead = warnings_of(view.connectors)
+    ahead, stranded = warnings_of(view.connectors), stranded_lines(view.connectors)
     waiting = by_urgency(v for v in view.connectors if v.queue.total)
     return home(
         [
@@ -30,10 +30,11 @@ def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
             section(Mrkdwn("*Open incidents*")),
             *(section(mrkdwn("{} *#{}* {}", emoji(i), num(i.id), monitor_words(i))) for i in view.monitor),
             *(section(_incident(i, v)) for i, v in open_ones[:INCIDENTS_SHOWN]),
-            section(Mrkdwn("None. Mail flows." if not open_ones and not view.monitor else "")),
+            section(_none(stranded) if not open_ones and not view.monitor else Mrkdwn("")),
             section(mrkdwn("… and {} more", len(open_ones) - INCIDENTS_SHOWN))
             if len(open_ones) > INCIDENTS_SHOWN
             else None,
+            section(stranded),
             *((divider(), section(warning_lines(view.connectors))) if ahead else ()),
             divider(),
             section(lines(Mrkdwn("*Waiting mail*"), stale_lines(view.stale, view.now))),
@@ -46,6 +47,10 @@ def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
             context(_own(view, socket), mrkdwn("drawn {}", when(view.now))),
         ]
     )
+
+
+def _none(stranded: Mrkdwn) -> Mrkdwn:
+    return Mrkdwn("None, but:") if stranded else Mrkdwn("None. Mail flows.")
 
 
 def _incident(incident: Incident, view: ConnectorView) -> Mrkdwn:

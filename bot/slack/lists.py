@@ -14,6 +14,8 @@ from storage.records import Incident, Severity
 
 SHOWN = 15
 """So many lines are shown of one kind."""
+STRANDED_SHOWN = 5
+"""So many connectors are named that are off while mail waits behind them."""
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 Placed = tuple[Incident, ConnectorView]
@@ -38,10 +40,24 @@ def by_urgency(views: Iterable[ConnectorView]) -> list[ConnectorView]:
     return sorted(views, key=lambda v: (v.queue.first_expiry_at or NEVER, v.connector.name))
 
 
-def some(shown: Sequence[Mrkdwn]) -> Mrkdwn:
+def some(shown: Sequence[Mrkdwn], most: int = SHOWN) -> Mrkdwn:
     """The first of these lines, and how many more there are."""
-    more = mrkdwn("… and {} more", len(shown) - SHOWN) if len(shown) > SHOWN else None
-    return lines(*shown[:SHOWN], more)
+    more = mrkdwn("… and {} more", len(shown) - most) if len(shown) > most else None
+    return lines(*shown[:most], more)
+
+
+def stranded_lines(views: Iterable[ConnectorView]) -> Mrkdwn:
+    """Mail that nothing will take away, although no incident is open: it bounces; empty when there is none."""
+    return some([_stranded_line(view) for view in by_urgency(views) if view.stranded], STRANDED_SHOWN)
+
+
+def _stranded_line(view: ConnectorView) -> Mrkdwn:
+    return mrkdwn(
+        "⚠️ *{}* behind the {} connector {}; {}",
+        count(view.queue.total, "message waits", "messages wait"),
+        "removed" if view.connector.missing_since else "disabled",
+        code(view.connector.name, 80), bounce(view.queue.first_expiry_at, view.now),
+    )  # fmt: skip
 
 
 def warning_lines(views: Iterable[ConnectorView]) -> Mrkdwn:
@@ -69,6 +85,8 @@ def health_line(view: StatusView) -> Mrkdwn:
         picture, words = "🙈", "a mail system can't be read"
     elif open_ones:
         picture, words = "🔴", count(open_ones, "open incident")
+    elif any(v.stranded for v in view.connectors):
+        picture, words = "⚠️", "no open incident, but mail is left behind"
     else:
         picture, words = "✅", "no open incident"
     ahead = sum(len(v.warnings) for v in view.connectors)

@@ -17,6 +17,7 @@ from bot.slack.lists import (
     health_line,
     incident_line,
     some,
+    stranded_lines,
     urgent_first,
     warning_lines,
 )
@@ -93,6 +94,7 @@ def status_reply(view: StatusView, socket: str) -> Message:
             section(head),
             section(_monitor_lines(view)),
             section(some([incident_line(i, v) for i, v in urgent_first(view.connectors)])),
+            section(stranded_lines(view.connectors)),
             section(warning_lines(view.connectors)),
             section(lines(Mrkdwn("*mfi itself*"), *_own_lines(view, socket))),
         ],

@@ -169,6 +169,8 @@ def _fix_claimed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
         head = mrkdwn("🧪 {} ran a *dry run*; nothing was changed. It would:", user(event.actor))
     elif asked:
         head = mrkdwn("🛠️ {} approved the fix that {} asked for. It starts:", user(event.actor), user(asked))
+    elif event.data.get("retry"):
+        head = mrkdwn("🔁 {} has the waiting mail tried again:", user(event.actor))
     else:
         head = mrkdwn("🛠️ {} starts the fix:", user(event.actor))
     return lines(head, *(mrkdwn("• {}", step) for step in steps))
@@ -191,7 +193,8 @@ def _fix_finished(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     due = _moment(event.data.get("verify_at"))
     takes = Mrkdwn("; changes take 30 to 60 minutes") if event.data.get("slow") else Mrkdwn("")
     check = mrkdwn("It will be verified {}{}.", when(due), takes) if due else Mrkdwn("")
-    return lines(mrkdwn("🛠️ Every step is done. {}", check), *_details(event))
+    head = "🔁 The mail system was told to try again." if event.data.get("retry") else "🛠️ Every step is done."
+    return lines(mrkdwn("{} {}", head, check), *_details(event))
 
 
 def _fix_failed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
@@ -209,13 +212,16 @@ def _fix_failed(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
 
 def _fix_verified(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
     left = left_behind(view) if stays_behind(view) else Mrkdwn("")
-    return lines(Mrkdwn("✅ Verified: the fix worked."), left, *_details(event))
+    retry = event.data.get("retry")
+    head = Mrkdwn("✅ The mail that was tried again has left." if retry else "✅ Verified: the fix worked.")
+    return lines(head, left, *_details(event))
 
 
 def _fix_not_yet(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:
     again = _moment(event.data.get("next_at"))
     next_check = mrkdwn("The next check is {}.", when(again)) if again else Mrkdwn("No more checks are planned.")
-    return lines(mrkdwn("⏳ Not verified yet. {}", next_check), *_details(event))
+    head = "⏳ The mail has not left yet." if event.data.get("retry") else "⏳ Not verified yet."
+    return lines(mrkdwn("{} {}", head, next_check), *_details(event))
 
 
 def _fix_undone(event: IncidentEvent, _view: IncidentView) -> Mrkdwn:

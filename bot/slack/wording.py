@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from bot.core.forecast import plain_span as span
+from bot.core.incidents import UNDONE
 from bot.slack.text import Mrkdwn
 from storage.records import ConnectorKind, Incident, IncidentState, Severity, TlsSetting
 
@@ -60,6 +61,8 @@ def emoji(incident: Incident) -> str:
         if incident.is_warning:
             return "⚠️"
         return "🔴" if incident.severity is Severity.CRITICAL else "🟠"
+    if incident.state is IncidentState.RESOLVED and incident.resolution == UNDONE:
+        return "↩️"
     return {
         IncidentState.ACKNOWLEDGED: "👀",
         IncidentState.FIXING: "🛠️",

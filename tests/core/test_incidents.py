@@ -168,6 +168,7 @@ def test_a_new_incident_says_who_saw_it_and_since_when(
         (resolved(59 * MINUTE, "drained"), EventKind.FLAPPING, True),
         (resolved(MINUTE, "retired"), EventKind.OPENED, True),
         (resolved(MINUTE, "removed"), EventKind.OPENED, True),
+        (resolved(MINUTE, "undone"), EventKind.OPENED, True),
         (replace(resolved(MINUTE), resolved_at=None, updated_at=NOW - 2 * HOUR), EventKind.OPENED, True),
     ],
 )

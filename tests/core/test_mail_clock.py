@@ -133,7 +133,14 @@ def test_a_clock_that_was_never_made_is_empty() -> None:
 
 @pytest.mark.parametrize(
     ("per_minute", "words"),
-    [(0, "none"), (0.001, "hardly any"), (0.05, "3 an hour"), (1.26, "1.3 a minute"), (1234, "1,234 a minute")],
+    [
+        (0, "none"),
+        (0.001, "hardly any"),
+        (0.05, "3 an hour"),
+        (1.02, "1 a minute"),
+        (1.26, "1.3 a minute"),
+        (1234, "1,234 a minute"),
+    ],
 )
 def test_rates_are_told_per_minute_or_per_hour(per_minute: float, words: str) -> None:
     assert rate(per_minute) == words
@@ -143,10 +150,12 @@ def test_rates_are_told_per_minute_or_per_hour(per_minute: float, words: str) ->
     ("arrived", "left", "bounced", "waiting", "words"),
     [
         (0, 0, 0, 42, "nothing came or went in the last hour"),
-        (60, 60, 0, 42, "1.0 a minute come in, 1.0 a minute leave"),
-        (60, 0, 0, 42, "1.0 a minute come in, none leave: it grows"),
-        (0, 60, 0, 42, "none come in, 1.0 a minute leave: empty in about 42 min at this pace"),
-        (0, 60, 0, 0, "none come in, 1.0 a minute leave"),
+        (60, 60, 0, 42, "1 a minute come in, 1 a minute leave"),
+        (60, 0, 0, 42, "1 a minute come in, none leave: it grew by 60 in the last hour"),
+        (60, 0, 30, 42, "1 a minute come in, none leave, 30 an hour bounce: it grew by 30 in the last hour"),
+        (60, 20, 40, 42, "1 a minute come in, 20 an hour leave, 40 an hour bounce"),
+        (0, 60, 0, 42, "none come in, 1 a minute leave: empty in about 42 min at this pace"),
+        (0, 60, 0, 0, "none come in, 1 a minute leave"),
         (0, 0, 12, 42, "none come in, none leave, 12 an hour bounce"),
     ],
 )

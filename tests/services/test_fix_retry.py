@@ -51,6 +51,8 @@ async def test_a_retry_runs_at_once_needs_one_person_and_is_looked_at_minutes_la
     assert (action.state, action.verify_at) == (ActionState.VERIFYING, START + timedelta(minutes=5))
     assert (await scene.last(EventKind.FIX_STEP))["detail"] == "of 5 messages that waited, 0 have left by now"
     assert (await scene.last(EventKind.FIX_FINISHED))["undoable"] is False
+    for kind in (EventKind.FIX_CLAIMED, EventKind.FIX_FINISHED):
+        assert (await scene.last(kind))["retry"] is True, kind
     undo = await fix.undo(action_id, "U1")
     assert not isinstance(undo, Refusal)
     assert "nothing to undo" in undo.lines[0]
@@ -66,7 +68,9 @@ async def test_mail_that_left_verifies_the_retry_before_its_time(scene: Scene) -
     scene.clock.now += timedelta(minutes=1)
     await fix.verify_due()
     assert (await scene.action(action_id)).state is ActionState.VERIFIED
-    lines = (await scene.last(EventKind.FIX_VERIFIED))["detail"]
+    told = await scene.last(EventKind.FIX_VERIFIED)
+    assert told["retry"] is True
+    lines = told["detail"]
     assert "Of the 5 messages that this was about: 5 delivered." in lines
     summary = await scene.store.read(lambda db: messages.summary(db, 1))
     assert summary.total == 0, "our own list knows it at once"

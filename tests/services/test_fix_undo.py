@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from bot.core.views import IncidentView
 from bot.sandbox.mail_system import (
     DomainType,
     Fault,
     Operation,
 )
 from bot.services.fix import Fix, Refusal, Undone
-from storage import actions, audit, connectors
+from bot.services.triage import triage_connector
+from bot.services.views import incident_view
+from storage import actions, audit, connectors, incidents, outbox
 from storage.records import (
     ActionState,
     IncidentState,
+    OutboxKind,
     ProbeRecord,
     StepKind,
     StepState,
@@ -50,6 +55,49 @@ async def test_undo_restores_the_settings_and_says_what_it_cannot_restore(scene:
     assert await scene.steps(action_id) == [StepState.UNDONE] * 3
     assert await scene.state() is (IncidentState.RESOLVED if verified else IncidentState.FIRING)
     assert ("U2", "fix.undo", True) in await scene.audited()
+    incident = await scene.store.read(lambda db: incidents.get(db, scene.incident_id))
+    assert incident is not None
+    assert incident.resolution == ("undone" if verified else None)
+
+
+async def test_a_card_whose_fix_was_undone_points_to_the_incident_that_goes_on(scene: Scene) -> None:
+    fix = scene.fix()
+    action_id = await scene.executed(fix)
+    scene.clock.now += HOUR
+    await fix.verify_due()
+    await fix.undo(action_id, "U2")
+    old = scene.incident_id
+
+    def look(db: Any) -> tuple[IncidentView, int]:
+        view = incident_view(db, old, scene.policy, scene.clock.now, {})
+        assert view is not None
+        return view, sum(item.incident_id == old and item.kind is OutboxKind.ROOT for item in outbox.recent(db, 99))
+
+    before, owed = await scene.store.read(look)
+    assert before.following is None
+    scene.clock.now += HOUR
+
+    connector_id = (await scene.action(action_id)).connector_id
+    await scene.store.write(
+        lambda db: triage_connector(db, connector_id, scene.policy, scene.clock.now, default_channel="C1")
+    )
+    after, more = await scene.store.read(look)
+    assert after.following is not None
+    assert (after.following.previous_id, after.following.id != old) == (old, True)
+    assert more == owed + 1
+
+
+async def test_a_connector_that_an_undo_leaves_off_keeps_its_incident_as_retired(scene: Scene) -> None:
+    fix = scene.fix()
+    action_id = await scene.executed(fix)
+    scene.clock.now += HOUR
+    await fix.verify_due()
+    tenant = scene.system.tenant
+    tenant.add_connector(replace(tenant.connectors["c1"], smart_hosts=("127.0.0.3",)))
+    await fix.undo(action_id, "U2")
+    incident = await scene.store.read(lambda db: incidents.get(db, scene.incident_id))
+    assert incident is not None
+    assert incident.resolution == "retired"
 
 
 @pytest.mark.parametrize("holds", [True, False])

@@ -282,6 +282,26 @@ def test_a_resolved_incident_says_why(world: Any, resolution: str | None, said: 
     assert "messages wait" not in drawn.text
 
 
+def test_the_card_of_an_undone_fix_says_who_undid_it_and_which_incident_goes_on(world: Any) -> None:
+    incident = world.incident(IncidentState.RESOLVED, resolution="undone", resolved_at=world.now)
+    alone = shown(render_alert(world.view(incident=incident), ABOUT))
+    assert alone.startswith("↩️ #12 Resolved: 4.4.316")
+    assert "The fix was undone, so the connector is on again and watched anew" in alone
+    assert "undone by" not in alone
+    assert "opened anew" not in alone
+    action = Action(
+        id="a", incident_id=12, connector_id=7, state=ActionState.UNDONE, offered_at=world.now,
+        expires_at=world.now, plan="{}", undone_by="U0ADMIN2", finished_at=world.now,
+    )  # fmt: skip
+    after = world.view(incident=incident, action=action, following=world.incident(id=13))
+    said = shown(render_alert(after, ABOUT))
+    assert "fix undone by <@U0ADMIN2> <!date^" in said
+    assert "*opened anew as <https://slack.com/" in said
+    assert "|#13>*" in said
+    other = replace(after, incident=replace(incident, resolution="delivering"))
+    assert "undone" not in shown(render_alert(other, ABOUT))
+
+
 def test_the_monitors_own_incident_names_no_connector(world: Any) -> None:
     blind = world.incident(connector_id=None, code="blind")
     drawn = render_alert(world.view(connector=None, incident=blind), articles().for_code("blind"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -141,6 +141,31 @@ def test_status_names_incidents_and_the_bots_own_health(world: Any) -> None:
     assert "Last probe: none yet" in said
     blind = world.status(monitor=(world.incident(connector_id=None, code="blind"),))
     assert "🙈 *the monitor is blind*" in shown(replies.status_reply(blind, "disconnected"))
+
+
+@pytest.mark.parametrize(
+    ("gone", "how"),
+    [({"enabled": False}, "disabled"), ({"missing_since": datetime(2026, 3, 1, tzinfo=UTC)}, "removed")],
+)
+def test_mail_behind_a_connector_that_is_off_is_told_where_people_look(
+    world: Any, gone: dict[str, Any], how: str
+) -> None:
+    rows = [world.row(0, connector=world.connector(name=f"Off {n}", **gone)) for n in range(7)]
+    status = world.status(*rows)
+    for drawn in (replies.status_reply(status, "connected"), home_view(status, "connected", help_lines())):
+        said = shown(drawn)
+        assert "⚠️ *no open incident, but mail is left behind*" in said
+        assert f"⚠️ *42 messages wait* behind the {how} connector `Off 0`; first bounce in 19 h" in said
+        assert said.count(f"behind the {how} connector") == 5
+        assert "… and 2 more" in said
+        assert "Mail flows" not in said
+
+
+def test_what_is_off_is_not_told_of_without_mail_or_beside_its_incident(world: Any) -> None:
+    off = world.connector(enabled=False)
+    rows = world.row(0, connector=off, queue=QueueSummary()), world.row(0), world.row(1, connector=off)
+    said = shown(replies.status_reply(world.status(*rows), "connected"))
+    assert "behind the" not in said
 
 
 def test_connectors_are_listed_failing_ones_first(world: Any) -> None:

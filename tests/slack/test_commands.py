@@ -51,6 +51,12 @@ async def test_help_lists_the_words(live: Any, line: str) -> None:
     assert "/mfi queue [connector|bounced]" in shown(await live.command(line, READER))
 
 
+@pytest.mark.parametrize(("line", "public"), [("share", 0), ("share help", 1)])
+async def test_help_that_nobody_asked_for_is_no_matter_of_the_channel(live: Any, line: str, public: int) -> None:
+    assert "/mfi queue [connector|bounced]" in shown(await live.command(line, READER))
+    assert len(live.slack.messages(CHANNEL)) == public
+
+
 async def test_an_unknown_word_gets_the_nearest_one_and_the_list(live: Any) -> None:
     said = shown(await live.command("share stauts", READER))
     assert "Did you mean `/mfi status`?" in said
@@ -82,12 +88,19 @@ async def test_an_incident_is_shown_by_its_number(live: Any) -> None:
     assert "*Timeline*" in said
 
 
-@pytest.mark.parametrize("line", ["incident", "incident 99", "incident abc", "ack", "ack x", "fix 4711"])
+@pytest.mark.parametrize("line", ["incident 99", "incident abc", "ack", "ack x", "fix 4711"])
 async def test_a_number_that_does_not_exist_brings_the_open_ones(live: Any, line: str) -> None:
     await live.incident(await live.connector())
     said = shown(await live.command(line, ADMIN))
     assert "*#1* 4.4.316" in said
     assert f"Write `/mfi {line.split(maxsplit=1)[0]} " in said
+
+
+async def test_incident_without_a_number_is_right_as_it_is(live: Any) -> None:
+    await live.incident(await live.connector())
+    said = shown(await live.command("incident", READER))
+    assert said.startswith("*Open now*")
+    assert "Write" not in said
 
 
 async def test_whoami_tells_admins_and_readers_apart(live: Any) -> None:

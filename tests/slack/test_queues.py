@@ -59,7 +59,7 @@ def test_the_queue_lists_the_most_urgent_first(world: Any) -> None:
         "first bounce in 10 min",
         "`███░░░░░░░░░░░░░` oldest 5 h, *first bounce in 19 h*",
         "*42* within 24 h; fullest hour: 28 from <!date^",
-        "14 an hour come in, 2 an hour leave: it grows",
+        "14 an hour come in, 2 an hour leave: it grew by 12 in the last hour",
         "*belonging to no known connector* · 3 messages",
         "/mfi queue bounced",
     ):
@@ -180,8 +180,8 @@ def test_the_fullest_hour_is_named_unless_it_says_nothing(world: Any) -> None:
     ("arrived", "left", "words"),
     [
         (0, 0, "nothing came or went in the last hour"),
-        (60, 0, "1.0 a minute come in, none leave: it grows"),
-        (0, 60, "none come in, 1.0 a minute leave: empty in about 42 min at this pace"),
+        (60, 0, "1 a minute come in, none leave: it grew by 60 in the last hour"),
+        (0, 60, "none come in, 1 a minute leave: empty in about 42 min at this pace"),
     ],
 )
 def test_the_pace_is_told_with_its_trend(arrived: int, left: int, words: str) -> None:

@@ -44,6 +44,14 @@ def test_every_kind_of_event_has_its_words() -> None:
         ("reprobed", {"ok": False, "status": "450 x", "stage": "tls"}, "❌ `450 x`, stopped at the TLS handshake."),
         ("reprobed", {}, "❌ `failed`, stopped at an unknown stage."),
         ("fix_claimed", {"steps": ["A", "B"]}, "🛠️ <@U0ADMIN1> starts the fix:\n• A\n• B"),
+        ("fix_claimed", {"steps": "A", "retry": True}, "🔁 <@U0ADMIN1> has the waiting mail tried again:\n• A"),
+        (
+            "fix_finished",
+            {"retry": True, "verify_at": FOUR},
+            "🔁 The mail system was told to try again. It will be ver",
+        ),
+        ("fix_verified", {"retry": True, "detail": ["a"]}, "✅ The mail that was tried again has left.\n• a"),
+        ("fix_not_yet", {"retry": True}, "⏳ The mail has not left yet. No more checks are planned."),
         (
             "fix_claimed",
             {"steps": "A", "dry_run": True},
