@@ -22,7 +22,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.core.blockkit import problems as blockkit_problems
 from bot.core.finding import Finding
-from bot.settings import SETTINGS, Settings, SettingsError, load
+from bot.settings import SETTINGS, BackendSpec, Settings, SettingsError, load
 from bot.slack.client import make_client
 from bot.slack.manifest import SCOPES
 
@@ -90,11 +90,7 @@ def _settings(environ: Mapping[str, str]) -> tuple[list[Finding], Settings | Non
             how = "`mfi manifest` prints the app to create at api.slack.com/apps; `mfi demo` needs no Slack at all"
             findings.append(_note("settings", "no Slack tokens yet", how))
     known = {s.name for s in SETTINGS} | {f"{s.name}_FILE" for s in SETTINGS if s.secret}
-    own = tuple(f"MFI_{spec.name.upper()}_" for spec in settings.backends or ())
-    unknown = sorted(n for n in environ if n.startswith("MFI_") and n not in known and not n.startswith(own or ("\0",)))
-    for name in unknown:
-        near = difflib.get_close_matches(name, known, n=1)
-        findings.append(_note("settings", f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")))
+    findings += _misspelt(environ, known, settings.backends or ())
     if not settings.admins:
         findings.append(
             _note("settings", "MFI_ADMINS is empty: nobody may probe, acknowledge or fix", "list Slack ids in it")
@@ -102,6 +98,21 @@ def _settings(environ: Mapping[str, str]) -> tuple[list[Finding], Settings | Non
     if not settings.actions_on:
         findings.append(_note("settings", "MFI_ACTIONS is off: Fix now only shows what it would do"))
     return findings, settings
+
+
+def _misspelt(environ: Mapping[str, str], known: set[str], specs: Sequence[BackendSpec]) -> list[Finding]:
+    """Names that look like settings and are none, the mail systems' own included; one of an unknown kind may be."""
+    from bot.backends import registry
+
+    of_any = {spec.name: registry.names_of(spec.kind) for spec in specs}
+    own = {f"MFI_{n.upper()}_{option}" for n, names in of_any.items() if names for option in (*names, "INTERVAL")}
+    unjudged = tuple(f"MFI_{name.upper()}_" for name, names in of_any.items() if not names)
+    findings = []
+    for name in sorted(n for n in environ if n.startswith("MFI_") and n not in known | own):
+        if not name.startswith(unjudged):
+            near = difflib.get_close_matches(name, sorted(known | own), n=1, cutoff=0.8)
+            findings.append(_note("settings", f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")))
+    return findings
 
 
 def _every_problem(environ: Mapping[str, str]) -> Sequence[str]:
@@ -274,6 +285,7 @@ async def _port_25(settings: Settings) -> list[Finding]:
 
 
 async def _backends(settings: Settings) -> list[Finding]:
+    from bot.backends.abilities import abilities, lacks
     from bot.wiring import make_backends
 
     if not settings.backends:
@@ -289,5 +301,7 @@ async def _backends(settings: Settings) -> list[Finding]:
         await asyncio.gather(*(backend.close() for backend in backends.values()), return_exceptions=True)
     for (name, backend), found in zip(backends.items(), answers, strict=True):
         findings += [replace(finding, what=f"mail system {name}") for finding in found]
-        findings.append(_note(f"mail system {name}", "can " + ", ".join(sorted(backend.capabilities))))
+        if all(finding.level != "fault" for finding in found):
+            can = backend.capabilities
+            findings += [_note(f"mail system {name}", line) for line in (abilities(can), *lacks(can))]
     return findings

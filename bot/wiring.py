@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.backends import registry
+from bot.backends.options import BadOptions
 from bot.backends.ports import Backend, BackendError
 from bot.core.targets import AddressPolicy
 from bot.probes.resolver import Resolver, Unresolved, checked
@@ -36,15 +37,16 @@ def utc_now() -> datetime:
 
 
 def make_backends(settings: Settings) -> dict[str, Backend]:
-    """The mail systems of MFI_BACKENDS, not yet connected. SettingsError names every one that is set up wrongly."""
+    """The mail systems of MFI_BACKENDS, not yet connected. SettingsError names everything that is wrong."""
     backends: dict[str, Backend] = {}
     problems = []
     for spec in settings.backends or ():
         try:
             backends[spec.name] = registry.make(spec.name, spec.kind, spec.options)
-        except registry.BadSetting as bad:
-            where = "MFI_BACKENDS" if bad.setting == "kind" else f"MFI_{spec.name.upper()}_{bad.setting}"
-            problems.append(f"{where} {bad.problem}")
+        except BadOptions as bad:
+            for option, problem in bad.problems:
+                where = "MFI_BACKENDS" if option == registry.KIND else f"MFI_{spec.name.upper()}_{option}"
+                problems.append(f"{where} {problem}")
     if problems:
         raise SettingsError(problems)
     return backends

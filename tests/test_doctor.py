@@ -170,3 +170,43 @@ async def test_nobody_who_may_act_and_actions_off_are_notes(environ):
     notes = " ".join(f.says for f in findings if f.level == "note")
     assert "nobody may" in notes
     assert "only shows what it would do" in notes
+
+
+async def test_all_wrong_settings_of_a_mail_system_are_told_together(environ):
+    change = {
+        "MFI_BACKENDS": "relay=postfix,exo=exchange_online,hub=exchange_server",
+        "MFI_RELAY_TIMEOUT": "x", "MFI_RELAY_CONFIG_DIR": "nonsense",
+        "MFI_EXO_CLIENT_ID": "nonsense", "MFI_EXO_CLOUD": "mars",
+        "MFI_HUB_WAIT": "x",
+    }  # fmt: skip
+    says = [f.says for f in await examine(environ | change) if f.what == "mail systems"]
+    assert [line.split()[0] for line in says] == [
+        "MFI_RELAY_CONFIG_DIR", "MFI_RELAY_TIMEOUT",
+        "MFI_EXO_TENANT", "MFI_EXO_CLIENT_ID", "MFI_EXO_CERTIFICATE_FILE", "MFI_EXO_CLOUD",
+        "MFI_HUB_DROP", "MFI_HUB_WAIT",
+    ]  # fmt: skip
+
+
+async def test_a_misspelt_setting_of_a_mail_system_is_noted(environ):
+    change = {
+        "MFI_BACKENDS": "relay=postfix,hub=exchange_server,exo=exchange_online,odd=magic",
+        "MFI_RELAY_RECIPIENT": "/x", "MFI_HUB_X": "1", "MFI_RELAY_INTERVAL": "60",
+        "MFI_EXO_CLIENT_SECRET_FILE": "/x", "MFI_ODD_WHATEVER": "1", "MFI_OPEN_AFTR": "2",
+    }  # fmt: skip
+    notes = [f.says for f in await examine(environ | change) if f.level == "note" and "is no setting" in f.says]
+    assert notes == [
+        "MFI_CONTOSO_URL is no setting",
+        "MFI_HUB_X is no setting",
+        "MFI_OPEN_AFTR is no setting; did you mean MFI_OPEN_AFTER?",
+        "MFI_RELAY_RECIPIENT is no setting; did you mean MFI_RELAY_RECIPIENTS?",
+    ]
+
+
+async def test_what_a_mail_system_can_do_is_said_in_words_unless_its_check_failed(environ):
+    said = [f.says for f in await examine(environ) if f.what == "mail system contoso"]
+    assert said[1:] == [
+        "reads connectors, domains, queue with reasons, directory; "
+        "can reject single recipients, change domains, switch connectors, retry"
+    ]
+    failed = await examine(environ | {"MFI_CONTOSO_URL": "http://127.0.0.1:9"})
+    assert [f.level for f in failed if f.what == "mail system contoso"] == ["fault"]

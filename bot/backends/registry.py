@@ -8,7 +8,12 @@ from pathlib import Path
 
 from bot.backends import exchange_online, exchange_server, postfix
 from bot.backends.lab import LabBackend
+from bot.backends.options import BadOptions, Problems, number
 from bot.backends.ports import Backend
+
+KIND = "kind"
+"""Names the kind itself in a BadOptions, which is no setting of the instance."""
+UNREAD = "unread"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,41 +30,22 @@ class BackendKind:
     secrets: frozenset[str] = frozenset()
 
 
-class BadSetting(ValueError):
-    """An instance's setting is missing or senseless. The text names it (without its prefix), never its value."""
-
-    def __init__(self, setting: str, problem: str) -> None:
-        super().__init__(f"{setting} {problem}")
-        self.setting = setting
-        self.problem = problem
-
-
 def _lab(name: str, settings: Mapping[str, str]) -> Backend:
-    url = settings["URL"]
+    problems = Problems()
+    url = settings.get("URL", "")
     if not url.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:")):
-        raise BadSetting("URL", "has to be a loopback address such as http://127.0.0.1:8025")
-    return LabBackend(name, url, timeout=_seconds(settings, "TIMEOUT", 10.0))
-
-
-def _exchange_online(name: str, settings: Mapping[str, str]) -> Backend:
-    try:
-        return exchange_online.make(name, settings)
-    except exchange_online.BadOption as bad:
-        raise BadSetting(bad.option, bad.problem) from None
+        problems.add("URL", "has to be a loopback address such as http://127.0.0.1:8025")
+    timeout = problems.caught(lambda: number(settings, "TIMEOUT", 10, 0.1, 300, " of seconds"), 10.0)
+    problems.told()
+    return LabBackend(name, url, timeout=timeout)
 
 
 def _exchange_server(name: str, settings: Mapping[str, str]) -> Backend:
-    try:
-        return exchange_server.ExchangeServerBackend(name, exchange_server.Options.parse(settings))
-    except exchange_server.BadOption as bad:
-        raise BadSetting(bad.option, bad.problem) from None
+    return exchange_server.ExchangeServerBackend(name, exchange_server.Options.parse(settings))
 
 
 def _postfix(name: str, settings: Mapping[str, str]) -> Backend:
-    try:
-        return postfix.PostfixBackend(name, postfix.Options.parse(settings))
-    except postfix.BadOption as bad:
-        raise BadSetting(bad.option, bad.problem) from None
+    return postfix.PostfixBackend(name, postfix.Options.parse(settings))
 
 
 KINDS: Mapping[str, BackendKind] = {
@@ -69,7 +55,7 @@ KINDS: Mapping[str, BackendKind] = {
         optional={"TIMEOUT": "seconds that one request may take (10)"},
     ),
     "exchange_online": BackendKind(
-        make=_exchange_online,
+        make=exchange_online.make,
         required=exchange_online.REQUIRED,
         optional=exchange_online.OPTIONAL,
         secrets=exchange_online.SECRETS,
@@ -82,34 +68,37 @@ KINDS: Mapping[str, BackendKind] = {
 
 
 def make(name: str, kind: str, settings: Mapping[str, str]) -> Backend:
-    """A backend, not yet connected. `settings` without their prefix. Raises BadSetting."""
+    """A backend, not yet connected. `settings` without their prefix. Raises BadOptions with everything wrong."""
     if kind not in KINDS:
-        raise BadSetting("kind", f"{kind!r} is unknown; known kinds: {', '.join(sorted(KINDS))}")
-    settings = _with_secrets(settings, KINDS[kind].secrets)
-    missing = [one for one in KINDS[kind].required if not settings.get(one)]
-    if missing:
-        raise BadSetting(missing[0], f"is missing: {KINDS[kind].required[missing[0]]}")
-    return KINDS[kind].make(name, settings)
+        raise BadOptions((KIND, f"{kind!r} is unknown; known kinds: {', '.join(sorted(KINDS))}"))
+    problems = Problems()
+    settings = _with_secrets(settings, KINDS[kind].secrets, problems)
+    for one, what in KINDS[kind].required.items():
+        if not settings.get(one, "").strip():
+            problems.add(one, f"is missing: {what}")
+    made = problems.caught(lambda: KINDS[kind].make(name, settings), None)
+    problems.told()
+    assert made is not None
+    return made
 
 
-def _with_secrets(settings: Mapping[str, str], secrets: frozenset[str]) -> Mapping[str, str]:
+def names_of(kind: str) -> frozenset[str]:
+    """What settings of this kind may be called, without their prefix; none where the kind is unknown."""
+    if kind not in KINDS:
+        return frozenset()
+    known = KINDS[kind]
+    return frozenset((*known.required, *known.optional, *(f"{name}_FILE" for name in known.secrets)))
+
+
+def _with_secrets(settings: Mapping[str, str], secrets: frozenset[str], problems: Problems) -> Mapping[str, str]:
     """The settings with each secret that stands in a file; one that is given itself wins."""
     found = dict(settings)
-    for name in secrets:
+    for name in sorted(secrets):
         file_name = found.pop(f"{name}_FILE", "").strip()
         if file_name and not found.get(name, "").strip():
             try:
                 found[name] = Path(file_name).read_text(encoding="utf-8").strip()
             except (OSError, ValueError):
-                raise BadSetting(f"{name}_FILE", "names a file that can't be read as text") from None
-    return found
-
-
-def _seconds(settings: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        found = float(settings.get(name) or default)
-    except ValueError:
-        found = 0.0
-    if not 0.1 <= found <= 300.0:
-        raise BadSetting(name, "has to be a number of seconds from 0.1 to 300")
+                problems.add(f"{name}_FILE", "names a file that can't be read as text")
+                found[name] = UNREAD  # so that it doesn't count as missing, too
     return found

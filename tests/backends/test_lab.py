@@ -12,6 +12,7 @@ from aiohttp import web
 
 from bot.backends import registry
 from bot.backends.lab import MAX_ANSWER, LabBackend
+from bot.backends.options import BadOptions
 from bot.backends.ports import (
     BackendError,
     MessageRef,
@@ -350,6 +351,6 @@ async def test_the_registry_makes_a_lab_backend() -> None:
     ],
 )
 def test_bad_settings_are_named_and_their_values_are_not_shown(kind: str, settings: dict[str, str], words: str) -> None:
-    with pytest.raises(registry.BadSetting, match=words) as raised:
+    with pytest.raises(BadOptions, match=words) as raised:
         registry.make("lab", kind, settings)
     assert "secret" not in str(raised.value)

@@ -239,5 +239,5 @@ class ExchangeOnlineBackend:
 
 
 def make(name: str, settings: Mapping[str, str]) -> ExchangeOnlineBackend:
-    """A backend from its settings (without their prefix), not yet connected. Raises BadOption."""
+    """A backend from its settings (without their prefix), not yet connected. Raises BadOptions."""
     return ExchangeOnlineBackend(name, read_options(settings), clock=utc_now)

@@ -5,7 +5,7 @@ A problem names the setting, never its value: it may be a secret.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +13,8 @@ from pathlib import Path
 from uuid import UUID
 
 from bot.backends.exchange_online.budget import TENANT_QUOTA
-from bot.backends.exchange_online.clouds import CLOUDS, Endpoints, endpoints
+from bot.backends.exchange_online.clouds import CLOUDS, Endpoints, endpoints, origin
+from bot.backends.options import BadOptions, Problems, number
 
 REQUIRED: Mapping[str, str] = {
     "TENANT": "the tenant's id (a GUID) or its first domain (….onmicrosoft.com)",
@@ -42,15 +43,6 @@ SECRETS = frozenset(
     ("CLIENT_SECRET", "CERTIFICATE_PASSWORD", "FIXER_CLIENT_SECRET", "FIXER_CERTIFICATE_PASSWORD"),
 )
 DOMAIN_APIS = ("invoke", "v2")
-
-
-class BadOption(ValueError):
-    """An option is missing or senseless."""
-
-    def __init__(self, option: str, problem: str) -> None:
-        super().__init__(f"{option} {problem}")
-        self.option = option
-        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,54 +76,73 @@ class Options:
 
 
 def read_options(settings: Mapping[str, str]) -> Options:
-    """The options in `settings` (without their prefix). Raises BadOption."""
+    """The options in `settings` (without their prefix). Raises BadOptions."""
     given = {name: text.strip() for name, text in settings.items() if text.strip()}
-    reader = _registration(given, "")
+    problems = Problems()
+
+    def figure(name: str, default: float, least: float, most: float) -> float:
+        return problems.caught(lambda: number(given, name, default, least, most), default)
+
+    reader = _registration(given, "", problems)
+    fixer = _registration(given, "FIXER_", problems)
+    cloud = _one_of(given, "CLOUD", tuple(CLOUDS), problems)
+    domains_api = _one_of(given, "ACCEPTED_DOMAINS_API", DOMAIN_APIS, problems)
+    ca_file = problems.caught(lambda: _file(given, "CA_FILE"), None)
+    found = _endpoints(given, cloud, ca_file, problems)
+    quota = int(figure("QUOTA", TENANT_QUOTA, 10, 100_000))
+    budget = int(figure("BUDGET", 60, 10, quota))
+    settle, timeout = figure("SETTLE", 900, 0, 86400), figure("TIMEOUT", 30, 0.1, 300)
     if reader is None:
-        raise BadOption("CLIENT_ID", f"is missing: {REQUIRED['CLIENT_ID']}")
-    cloud = given.get("CLOUD", "global").lower()
-    if cloud not in CLOUDS:
-        raise BadOption("CLOUD", f"has to be one of {', '.join(CLOUDS)}")
-    quota = int(_number(given, "QUOTA", TENANT_QUOTA, 10, 100_000))
-    domains_api = given.get("ACCEPTED_DOMAINS_API", "invoke").lower()
-    if domains_api not in DOMAIN_APIS:
-        raise BadOption("ACCEPTED_DOMAINS_API", f"has to be one of {', '.join(DOMAIN_APIS)}")
+        problems.add("CLIENT_ID", f"is missing: {REQUIRED['CLIENT_ID']}")
+    problems.told()
+    assert reader is not None and found is not None
     return Options(
-        endpoints=_endpoints(given, cloud),
+        endpoints=found,
         reader=reader,
-        fixer=_registration(given, "FIXER_"),
-        budget=int(_number(given, "BUDGET", 60, 10, quota)),
+        fixer=fixer,
+        budget=budget,
         quota=quota,
-        settle=timedelta(seconds=_number(given, "SETTLE", 900, 0, 86400)),
+        settle=timedelta(seconds=settle),
         domains_api=domains_api,
-        timeout=_number(given, "TIMEOUT", 30, 0.1, 300),
+        timeout=timeout,
     )
 
 
-def _endpoints(given: Mapping[str, str], cloud: str) -> Endpoints:
+def _one_of(given: Mapping[str, str], name: str, words: Sequence[str], problems: Problems) -> str:
+    """One of the words; the first where none is given, or a wrong one."""
+    word = given.get(name, words[0]).lower()
+    if word in words:
+        return word
+    problems.add(name, f"has to be one of {', '.join(words)}")
+    return words[0]
+
+
+def _endpoints(given: Mapping[str, str], cloud: str, ca_file: Path | None, problems: Problems) -> Endpoints | None:
     tenant = given.get("TENANT", "")
     if not tenant or not all(c.isalnum() or c in "-." for c in tenant):
-        raise BadOption("TENANT", f"has to be {REQUIRED['TENANT']}")
-    urls = {name.lower(): given.get(name) for name in ("AUTHORITY", "GRAPH_URL", "EXO_URL")}
-    try:
-        return endpoints(tenant, CLOUDS[cloud], **urls, ca_file=_file(given, "CA_FILE"))
-    except ValueError as error:
-        name, _, problem = str(error).partition(" ")
-        raise BadOption(name, problem) from None
+        problems.add("TENANT", f"has to be {REQUIRED['TENANT']}")
+    urls = {name: given.get(name) for name in ("AUTHORITY", "GRAPH_URL", "EXO_URL")}
+    odd = [name for name, url in urls.items() if url is not None and origin(url) is None]
+    for name in odd:
+        problems.add(name, "has to be an address that starts with https://")
+    if odd:
+        return None
+    return endpoints(tenant, CLOUDS[cloud], **{name.lower(): url for name, url in urls.items()}, ca_file=ca_file)
 
 
-def _registration(given: Mapping[str, str], prefix: str) -> Registration | None:
+def _registration(given: Mapping[str, str], prefix: str, problems: Problems) -> Registration | None:
+    """The app registration; None where there is none. What is wrong with it goes to `problems`."""
     client_id = given.get(f"{prefix}CLIENT_ID")
     if client_id is None:
         return None
     try:
         UUID(client_id)
     except ValueError:
-        raise BadOption(f"{prefix}CLIENT_ID", "has to be a GUID: the app registration's application id") from None
-    certificate = _file(given, f"{prefix}CERTIFICATE_FILE")
+        problems.add(f"{prefix}CLIENT_ID", "has to be a GUID: the app registration's application id")
+    certificate = problems.caught(lambda: _file(given, f"{prefix}CERTIFICATE_FILE"), None)
     secret = given.get(f"{prefix}CLIENT_SECRET")
     if certificate is None and secret is None:
-        raise BadOption(f"{prefix}CERTIFICATE_FILE", f"is missing: {OPTIONAL[f'{prefix}CERTIFICATE_FILE']}")
+        problems.add(f"{prefix}CERTIFICATE_FILE", f"is missing: {OPTIONAL[f'{prefix}CERTIFICATE_FILE']}")
     return Registration(
         client_id=client_id,
         prefix=prefix,
@@ -147,14 +158,4 @@ def _file(given: Mapping[str, str], name: str) -> Path | None:
     with suppress(OSError):  # too long for a name: most likely the certificate itself, and not to be told
         if Path(given[name]).is_file():
             return Path(given[name])
-    raise BadOption(name, "wants a file that exists and can be read")
-
-
-def _number(given: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
-    try:
-        found = float(given.get(name, default))
-    except ValueError:
-        found = least - 1
-    if not least <= found <= most:
-        raise BadOption(name, f"has to be a number from {least:g} to {most:g}")
-    return found
+    raise BadOptions((name, "wants a file that exists and can be read"))

@@ -1,4 +1,4 @@
-"""The settings of one Exchange Server instance (`MFI_<NAME>_…`), read from text. A BadOption names the setting."""
+"""The settings of one Exchange Server instance (`MFI_<NAME>_…`), read from text. BadOptions names each bad one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+
+from bot.backends.options import Problems, number
 
 REQUIRED: Mapping[str, str] = {
     "DROP": "the folder into which mfi-exchange.ps1 writes",
@@ -18,15 +20,6 @@ OPTIONAL: Mapping[str, str] = {
     "ON_PREMISES": "names or address spaces of send connectors that lead to your own servers",
     "PARTNER": "names or address spaces of send connectors that lead to a partner's",
 }
-
-
-class BadOption(ValueError):
-    """A setting of the instance is missing or senseless; `option` names it, `problem` says what it wants."""
-
-    def __init__(self, option: str, problem: str) -> None:
-        super().__init__(f"{option} {problem}")
-        self.option = option
-        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +35,20 @@ class Options:
 
     @classmethod
     def parse(cls, settings: Mapping[str, str]) -> Options:
-        """From text; raises BadOption. Whether the folder and the key are there is for check() and each read."""
+        """From text; raises BadOptions. Whether the folder and the key are there is for check() and each read."""
         found = {name: text.strip() for name, text in settings.items() if text.strip()}
+        problems = Problems()
         if "DROP" not in found:
-            raise BadOption("DROP", f"is missing: {REQUIRED['DROP']}")
+            problems.add("DROP", f"is missing: {REQUIRED['DROP']}")
+        max_age = problems.caught(lambda: number(found, "MAX_AGE", 900, 60, 86400, " of seconds"), 900.0)
+        wait = problems.caught(lambda: number(found, "WAIT", 50, 1, 300, " of seconds"), 50.0)
+        problems.told()
         key_file = found.get("KEY_FILE")
         return cls(
             drop=Path(found["DROP"]),
             key_file=Path(key_file) if key_file else None,
-            max_age=timedelta(seconds=_seconds(found, "MAX_AGE", 900.0, 60.0, 86400.0)),
-            wait=_seconds(found, "WAIT", 50.0, 1.0, 300.0),
+            max_age=timedelta(seconds=max_age),
+            wait=wait,
             on_premises=_words(found.get("ON_PREMISES", "")),
             partner=_words(found.get("PARTNER", "")),
         )
@@ -60,13 +57,3 @@ class Options:
 def _words(text: str) -> frozenset[str]:
     """Split at commas only: names of connectors hold spaces."""
     return frozenset(word.strip().lower() for word in re.split(r"[,\n]+", text) if word.strip())
-
-
-def _seconds(found: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
-    try:
-        seconds = float(found.get(name, default))
-    except ValueError:
-        seconds = least - 1
-    if not least <= seconds <= most:
-        raise BadOption(name, f"has to be a number of seconds from {least:g} to {most:g}")
-    return seconds

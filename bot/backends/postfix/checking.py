@@ -22,6 +22,22 @@ from bot.core.finding import Finding
 CHECK_SECONDS = 9.0
 PORTIONS_LOOKED_AT = 32
 INSTALLED = "/usr/local/sbin/mfi-postfix"
+_NO_WAY_IN = (
+    "ssh: ",
+    "Permission denied (",
+    "Host key",
+    "resolve",
+    "did not end within",
+    "status 255",
+    "onnection ",
+    "nreachable",
+    "No route",
+    "Identity file",
+    "dentity_",
+    "UNPROTECTED",
+    "load key",
+)
+"""What ssh itself says when it gets no further than the door."""
 
 
 class _Said:
@@ -73,7 +89,7 @@ async def _look(said: _Said, options: Options, host: PostfixHost, reader: Reader
     try:
         instance = await reader.instance()
     except Unreachable as error:
-        said.fault(str(error), _config_fix(str(error), said.prefix, host))
+        said.fault(str(error), _config_fix(str(error), said.prefix, options))
         return
     hops = reader.connectors(instance)
     said.ok(f"Postfix {instance.settings.get('mail_version', '')} at {instance.host}: {len(hops)} next hops")
@@ -85,12 +101,14 @@ async def _look(said: _Said, options: Options, host: PostfixHost, reader: Reader
     await _acts(said, options, host, instance, directory)
 
 
-def _config_fix(error: str, prefix: str, host: PostfixHost) -> str:
+def _config_fix(error: str, prefix: str, options: Options) -> str:
     if "not listed in" in error:
         return "on that host, add the directory as a line to /etc/mfi-postfix.instances"
-    if "Permission denied (" in error or "Host key" in error or "resolve" in error:
-        return f"as the user that runs mfi: ssh {prefix}SSH has to get in without a question (key, known_hosts)"
-    if host.is_remote and "not found" in error:
+    if options.ssh and any(words in error for words in _NO_WAY_IN):
+        key = f"-i {options.ssh_key} " if options.ssh_key else ""
+        named = f"{prefix}SSH and {prefix}SSH_KEY" if options.ssh_key else f"{prefix}SSH"
+        return f"check {named}: as the user that runs mfi, `ssh {key}{options.ssh}` has to get in without a question"
+    if options.ssh and "not found" in error:
         return f"install the wrapper there as {INSTALLED} and bind the key to it (README, Postfix)"
     if "ermission denied" in error:
         return "let the user that runs mfi read that file (chmod o+r, or its group)"

@@ -1,12 +1,15 @@
-"""The settings of one Postfix instance, read from text. A BadOption names the setting, never its value."""
+"""The settings of one Postfix instance, read from text. BadOptions names each bad one, never its value."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from bot.backends.options import BadOptions, Problems, number
 
 OPTIONAL: Mapping[str, str] = {
     "CONFIG_DIR": "Postfix's configuration directory (/etc/postfix)",
@@ -25,15 +28,6 @@ _SSH = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,62}@)?[A-Za-z0-9][A-Za-z0-9.
 _DIRECTORY = re.compile(r"(?:/[A-Za-z0-9._+-]+)+")
 
 
-class BadOption(ValueError):
-    """A setting of the instance is senseless; `option` names it, `problem` says what it wants."""
-
-    def __init__(self, option: str, problem: str) -> None:
-        super().__init__(f"{option} {problem}")
-        self.option = option
-        self.problem = problem
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """One instance. `act`: the words of the command that acts, empty to read only. `log`: auto, off or a path."""
@@ -50,25 +44,34 @@ class Options:
 
     @classmethod
     def parse(cls, settings: Mapping[str, str]) -> Options:
-        """From text; raises BadOption."""
+        """From text; raises BadOptions."""
+        problems = Problems()
         found = {name: text.strip() for name, text in settings.items() if text.strip()}
         config_dir = found.get("CONFIG_DIR", "/etc/postfix").rstrip("/")
         if not _DIRECTORY.fullmatch(config_dir) or ".." in config_dir:
-            raise BadOption("CONFIG_DIR", "wants an absolute directory such as /etc/postfix, without spaces")
+            problems.add("CONFIG_DIR", "wants an absolute directory such as /etc/postfix, without spaces")
         ssh = found.get("SSH")
         if ssh is not None and not _SSH.fullmatch(ssh):
-            raise BadOption("SSH", "wants user@host")
+            problems.add("SSH", "wants user@host")
+        key = found.get("SSH_KEY")
+        if key is not None and not _is_file(key):
+            problems.add("SSH_KEY", "wants a file that exists and holds the private key")
+        log = problems.caught(lambda: _log(found.get("LOG", "auto"), ssh), "auto")
+        none: tuple[str, ...] = ()
+        act = problems.caught(lambda: _act(found.get("ACT", ""), ssh), none)
+        timeout = problems.caught(lambda: number(found, "TIMEOUT", 30, 0.1, 300, " of seconds"), 30.0)
+        problems.told()
         recipients = found.get("RECIPIENTS")
         return cls(
             config_dir=config_dir,
             ssh=ssh,
-            ssh_key=found.get("SSH_KEY"),
-            log=_log(found.get("LOG", "auto"), ssh),
+            ssh_key=key,
+            log=log,
             recipients=Path(recipients) if recipients else None,
             on_premises=_words(found.get("ON_PREMISES", "")),
             partner=_words(found.get("PARTNER", "")),
-            act=_act(found.get("ACT", ""), ssh),
-            timeout=_seconds(found.get("TIMEOUT", "30")),
+            act=act,
+            timeout=timeout,
         )
 
 
@@ -76,7 +79,7 @@ def _log(text: str, ssh: str | None) -> str:
     if text in ("auto", "off") or (text.startswith("/") and ssh is None):
         return text
     where = "auto or off (the wrapper on that host finds the log)" if ssh else "auto, off or an absolute file"
-    raise BadOption("LOG", f"wants {where}")
+    raise BadOptions(("LOG", f"wants {where}"))
 
 
 def _act(text: str, ssh: str | None) -> tuple[str, ...]:
@@ -87,9 +90,9 @@ def _act(text: str, ssh: str | None) -> tuple[str, ...]:
     except ValueError:
         words = ()
     if ssh is not None and text.lower() != "on":
-        raise BadOption("ACT", "wants on or off where SSH is set: the wrapper on that host acts")
+        raise BadOptions(("ACT", "wants on or off where SSH is set: the wrapper on that host acts"))
     if ssh is None and (not words or not words[-1].startswith("/")):
-        raise BadOption("ACT", "wants the installed wrapper, such as /usr/local/sbin/mfi-postfix")
+        raise BadOptions(("ACT", "wants the installed wrapper, such as /usr/local/sbin/mfi-postfix"))
     return words
 
 
@@ -97,11 +100,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(word.lower() for word in re.split(r"[,\s]+", text) if word)
 
 
-def _seconds(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0.1 <= found <= 300.0:
-        raise BadOption("TIMEOUT", "has to be a number of seconds from 0.1 to 300")
-    return found
+def _is_file(text: str) -> bool:
+    with suppress(OSError, ValueError):  # too long for a name: most likely the key itself, and not to be told
+        return Path(text).is_file()
+    return False

@@ -9,7 +9,8 @@ import pytest
 
 from bot.backends import registry
 from bot.backends.exchange_online.clouds import CLOUDS, endpoints, origin
-from bot.backends.exchange_online.options import OPTIONAL, REQUIRED, BadOption, read_options
+from bot.backends.exchange_online.options import OPTIONAL, REQUIRED, read_options
+from bot.backends.options import BadOptions
 from bot.core.capabilities import Capability
 
 ID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -63,10 +64,11 @@ def test_another_address_moves_requests_but_not_for_whom_a_token_is_made() -> No
     ],
 )
 def test_each_wrong_setting_is_named_with_what_it_wants(changed: dict[str, str], option: str, problem: str) -> None:
-    with pytest.raises(BadOption) as caught:
+    with pytest.raises(BadOptions) as caught:
         read_options(LEAST | changed)
-    assert caught.value.option == option
-    assert problem in caught.value.problem
+    ((name, says),) = caught.value.problems
+    assert name == option
+    assert problem in says
 
 
 def test_no_secret_shows_itself() -> None:
@@ -84,14 +86,14 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_secret_file_that_cannot_be_read_is_named() -> None:
-    with pytest.raises(registry.BadSetting, match="CLIENT_SECRET_FILE names a file"):
+    with pytest.raises(BadOptions, match="CLIENT_SECRET_FILE names a file"):
         registry.make("exo", "exchange_online", {"TENANT": "t", "CLIENT_ID": ID, "CLIENT_SECRET_FILE": "/no/file"})
 
 
 def test_the_registry_names_what_is_wrong_or_missing() -> None:
-    with pytest.raises(registry.BadSetting, match="TENANT is missing"):
+    with pytest.raises(BadOptions, match="TENANT is missing"):
         registry.make("exo", "exchange_online", {"CLIENT_ID": ID})
-    with pytest.raises(registry.BadSetting, match="CLOUD has to be"):
+    with pytest.raises(BadOptions, match="CLOUD has to be"):
         registry.make("exo", "exchange_online", LEAST | {"CLOUD": "mars"})
 
 
@@ -118,3 +120,15 @@ def test_the_readme_names_every_option() -> None:
     section = (Path(__file__).parents[3] / "README.md").read_text().partition("## Exchange Online")[2]
     named = section.partition("\n## ")[0]
     assert [option for option in (*REQUIRED, *OPTIONAL) if f"`{option}" not in named] == []
+
+
+def test_everything_that_is_wrong_is_named_together() -> None:
+    with pytest.raises(BadOptions) as caught:
+        registry.make(
+            "exo",
+            "exchange_online",
+            {"CLIENT_ID": "x", "CLIENT_SECRET_FILE": "/no/file", "CLOUD": "mars", "QUOTA": "x", "EXO_URL": "http://x"},
+        )
+    assert {name for name, _ in caught.value.problems} == {
+        "CLIENT_SECRET_FILE", "TENANT", "CLIENT_ID", "CLOUD", "QUOTA", "EXO_URL",
+    }  # fmt: skip

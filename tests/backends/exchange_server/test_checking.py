@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bot.backends import registry
-from bot.backends.exchange_server import BadOption, ExchangeServerBackend, Options
+from bot.backends.exchange_server import ExchangeServerBackend, Options
+from bot.backends.options import BadOptions
 from bot.core.finding import Finding
 from tests.backends.exchange_server.conftest import VALID, Site, a_site, now
 
@@ -156,12 +157,12 @@ async def test_without_directory_and_key_there_are_notes(tmp_path: Path) -> None
     ],
 )
 def test_a_senseless_setting_is_named(settings: dict[str, str], option: str) -> None:
-    with pytest.raises(BadOption) as bad:
+    with pytest.raises(BadOptions) as bad:
         Options.parse(settings)
-    assert bad.value.option == option
-    with pytest.raises(registry.BadSetting) as worse:
+    assert [name for name, _ in bad.value.problems] == [option]
+    with pytest.raises(BadOptions) as worse:
         registry.make("hub", "exchange_server", settings)
-    assert worse.value.setting == option
+    assert worse.value.problems == bad.value.problems
 
 
 def test_the_registry_makes_it(tmp_path: Path) -> None:

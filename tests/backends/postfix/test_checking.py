@@ -105,3 +105,15 @@ async def test_an_ssh_that_gets_no_answer_is_told_in_time(tmp_path: Path) -> Non
     found = await findings(PostfixBackend("relay", options, host=PostfixHost(options, ssh=[str(ssh)])))
     assert [level for level, _ in found.values()] == ["fault"]
     assert "did not end within 0.3 s" in next(iter(found))
+
+
+async def test_a_host_that_ssh_cannot_reach_leads_to_the_setting_that_names_it(tmp_path: Path) -> None:
+    ssh, key = tmp_path / "ssh", tmp_path / "key"
+    ssh.write_text("#!/bin/sh\necho 'ssh: connect to host 192.0.2.9 port 22: Network is unreachable' >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    key.touch()
+    options = Options.parse({"SSH": "mfi@192.0.2.9", "SSH_KEY": str(key)})
+    found = await findings(PostfixBackend("relay", options, host=PostfixHost(options, ssh=[str(ssh)])))
+    ((level, fix),) = found.values()
+    assert (level, "MFI_RELAY_SSH and MFI_RELAY_SSH_KEY" in fix) == ("fault", True)
+    assert f"`ssh -i {key} mfi@192.0.2.9`" in fix

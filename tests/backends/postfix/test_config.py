@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.backends.options import BadOptions
 from bot.backends.postfix.config import (
     PARAMETERS,
     Table,
@@ -20,7 +21,7 @@ from bot.backends.postfix.config import (
     read_settings,
     tables,
 )
-from bot.backends.postfix.options import OPTIONAL, BadOption, Options
+from bot.backends.postfix.options import OPTIONAL, Options
 from tests.backends.postfix.real_postfix import WRAPPER
 
 DAY = timedelta(days=1)
@@ -94,13 +95,15 @@ def test_the_wrapper_asks_for_the_same_settings() -> None:
     assert sorted(asked) == sorted(PARAMETERS)
 
 
-def test_options_are_read_whole() -> None:
+def test_options_are_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "k").touch()
+    key = str(tmp_path / "k")
     found = Options.parse({
-        "CONFIG_DIR": "/etc/postfix-out/", "SSH": "mfi@relay.contoso.test", "SSH_KEY": "/k", "ACT": "on",
+        "CONFIG_DIR": "/etc/postfix-out/", "SSH": "mfi@relay.contoso.test", "SSH_KEY": key, "ACT": "on",
         "ON_PREMISES": "smtp:[A.test], b.test", "TIMEOUT": "5", "LOG": "off", "RECIPIENTS": " ",
     })  # fmt: skip
     assert found == Options(
-        config_dir="/etc/postfix-out", ssh="mfi@relay.contoso.test", ssh_key="/k", act=("on",), timeout=5.0, log="off",
+        config_dir="/etc/postfix-out", ssh="mfi@relay.contoso.test", ssh_key=key, act=("on",), timeout=5.0, log="off",
         on_premises=frozenset({"smtp:[a.test]", "b.test"}),
     )  # fmt: skip
     assert Options.parse({"ACT": "sudo -n /usr/local/sbin/mfi-postfix"}).act == (
@@ -117,6 +120,8 @@ def test_options_are_read_whole() -> None:
         ("CONFIG_DIR", {"CONFIG_DIR": "/etc/../root"}),
         ("SSH", {"SSH": "-oProxyCommand=x"}),
         ("SSH", {"SSH": "mfi@host name"}),
+        ("SSH_KEY", {"SSH": "mfi@relay.test", "SSH_KEY": "/no/such/key"}),
+        ("SSH_KEY", {"SSH": "mfi@relay.test", "SSH_KEY": "-----BEGIN OPENSSH PRIVATE KEY-----" + 300 * "x"}),
         ("LOG", {"LOG": "mail.log"}),
         ("LOG", {"LOG": "/var/log/mail.log", "SSH": "relay.test"}),
         ("ACT", {"ACT": "mfi-postfix"}),
@@ -127,6 +132,12 @@ def test_options_are_read_whole() -> None:
     ],
 )
 def test_senseless_options_are_named(option: str, settings: dict[str, str]) -> None:
-    with pytest.raises(BadOption) as caught:
+    with pytest.raises(BadOptions) as caught:
         Options.parse(settings)
-    assert caught.value.option == option and option in OPTIONAL
+    assert [name for name, _ in caught.value.problems] == [option] and option in OPTIONAL
+
+
+def test_all_senseless_options_are_named_together() -> None:
+    with pytest.raises(BadOptions) as caught:
+        Options.parse({"CONFIG_DIR": "x", "SSH": "a b", "SSH_KEY": "/no/key", "LOG": "x", "ACT": "x", "TIMEOUT": "x"})
+    assert [name for name, _ in caught.value.problems] == ["CONFIG_DIR", "SSH", "SSH_KEY", "LOG", "ACT", "TIMEOUT"]
