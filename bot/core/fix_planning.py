@@ -18,6 +18,7 @@ from bot.core.fix_guards import OF_A_CLAIM, OF_A_FIX, OF_A_RETRY, Case, looping_
 from bot.core.fix_mail import Mail, domain_of, mail_notes, messages_of, plural, recipients_of, sort_mail
 from bot.core.fix_plan import NoPlan, Plan, PlanStep, Ref, RefusedStep, SenderCount, connector_facts, domain_facts
 from bot.core.fix_situation import Situation
+from bot.core.fix_words import connector_words, domain_words, subdomains_note
 from bot.core.forecast import plain_span
 from bot.core.policy import Policy
 from storage.records import DomainType, MessageFacts, StepKind
@@ -182,7 +183,7 @@ def _domains_to_change(situation: Situation) -> tuple[tuple[str, ...], tuple[str
         rivals = (o for o in situation.others if o.enabled and _carries(o.recipient_domains, domain.name, ()))
         rival = next(rivals, None)
         if domain.match_subdomains:
-            notes.append(f"{domain.name} matches sub-domains, which needs Internal Relay: left alone.")
+            notes.append(subdomains_note(situation.family, domain.name))
         elif rival is not None:
             notes.append(f"{domain.name} is also carried by the connector “{rival.name}”: left alone.")
         else:
@@ -241,13 +242,13 @@ def _domain_step(domains: tuple[str, ...], mail: Mail, situation: Situation, pol
     hit = [m for m in mail.invalid if domain_of(m.recipient) in domains] if later else []
     now = f" At its next retry it rejects {messages_of(hit)} to {recipients_of(hit, 'invalid recipient')}."
     senders, more = _top_senders(hit)
+    words = domain_words(situation.family, ", ".join(domains))
     return PlanStep(
         kind=StepKind.DOMAIN_AUTHORITATIVE,
-        title=f"Make {', '.join(domains)} Authoritative",
-        effect="Internal Relay until now. Mail to addresses that the directory doesn't have is rejected then."
-        + (now if hit else ""),
+        title=words.title,
+        effect=words.effect + (now if hit else ""),
         count=len(domains),
-        irreversible="Mail that is rejected meanwhile doesn't come back; the type itself can be set back.",
+        irreversible=words.irreversible,
         refs=tuple((m.key, m.recipient) for m in hit),
         domains=domains,
         senders=senders,
@@ -265,10 +266,11 @@ def _connector_step(situation: Situation, mail: Mail, domains: tuple[str, ...]) 
     due = f"; the first bounce is due at {first:%Y-%m-%d %H:%M} UTC" if first else ""
     where = ", ".join(connector.smart_hosts) or "its servers"
     count = len(kept) + mail.unseen
+    words = connector_words(situation.family, connector.name, where, f"{plural(count, 'message')}{due}")
     return PlanStep(
         kind=StepKind.DISABLE_CONNECTOR,
-        title=f"Disable the connector “{connector.name}”",
-        effect=f"No more attempts to reach {where}. Still queued then: {plural(count, 'message')}{due}.",
+        title=words.title,
+        effect=words.effect,
         count=count,
         proof="Read back; the connector is no longer probed, and the incident ends as retired.",
         needs=(StepKind.DOMAIN_AUTHORITATIVE,) if loops else (),

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.core.capabilities import Capability
+from bot.core.capabilities import Capability, Family
 from bot.core.fix_plan import NoPlan, Plan, changes, would_do
 from bot.core.fix_planning import make_plan, reconsider
 from bot.core.fix_situation import Situation
@@ -57,6 +57,35 @@ def test_the_plan_counts_everything_it_would_touch() -> None:
         "2026-11-25 03:00 UTC."
     )
     assert (found.by_hand, found.notes, found.dry_run) == ((), (), False)
+
+
+def test_a_plan_for_postfix_speaks_of_postfix() -> None:
+    found = plan(replace(BASE, family=Family.POSTFIX))
+    assert kinds(found) == kinds(plan()), "the steps are the same ones"
+    _, domain, hop = found.steps
+    assert domain.title == "Accept mail for onprem.test only for known recipients"
+    assert "relay_recipient_maps" in domain.effect
+    assert "(5.1.1)" in domain.effect
+    assert hop.title == "Hold all mail for the next hop “To on-prem”"
+    assert hop.effect == (
+        "No more attempts to reach mail.onprem.test. Still queued then: 1 message; the first bounce is due at "
+        "2026-11-25 03:00 UTC. New mail for its domains is put off with 450 4.3.2, so it stays with its sender, who "
+        "tries again."
+    )
+    told = str(found)
+    assert not [word for word in ("Authoritative", "Internal Relay", "Exchange") if word in told]
+
+
+@pytest.mark.parametrize(
+    ("family", "note"),
+    [
+        (Family.EXCHANGE_ONLINE, "onprem.test matches sub-domains, which needs Internal Relay: left alone."),
+        (Family.POSTFIX, "onprem.test matches sub-domains: left alone."),
+    ],
+)
+def test_a_domain_with_sub_domains_is_left_alone_in_the_words_of_its_system(family: Family, note: str) -> None:
+    domains = (replace(RELAY, match_subdomains=True),)
+    assert note in plan(replace(BASE, family=family, domains=domains)).notes
 
 
 REFUSED: list[tuple[str, Situation]] = [
