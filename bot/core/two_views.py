@@ -64,7 +64,7 @@ _FINE_HERE = {
 
 CONCLUSIONS = {
     Disagreement.FIREWALL_ADMITS_BOT_ONLY: "The firewall lets this bot in, but not {system}: check the address ranges "
-    "that may connect to port 25.",
+    "that may connect to its mail port.",
     Disagreement.FIREWALL_THEN_MORE: "{System} does not even get a connection, this bot does: check first the address "
     "ranges that the firewall lets in. What our probe meets after that is the next obstacle.",
     Disagreement.JUST_REPAIRED: "Our probe gets through again, but not for long yet: what the queue says may be from "

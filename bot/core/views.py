@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from bot.core.capabilities import Capability
+from bot.core.capabilities import Capability, Family
 from bot.core.evidence import Sample
 from bot.core.mail_clock import MailClock
 from storage.queue_records import TopList
@@ -101,6 +101,8 @@ class IncidentView:
     differences: tuple[Difference, ...] = ()
     capabilities: frozenset[Capability] = frozenset()
     """What the connector's mail system can do; empty where nobody can act on it."""
+    family: Family = Family.EXCHANGE_ONLINE
+    """Which kind of mail system it is: advice differs."""
     queue_read_at: datetime | None = None
     queue_stale: bool = False
     clock: MailClock = field(default_factory=MailClock)

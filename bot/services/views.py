@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
-from bot.core.capabilities import Capability
+from bot.core.capabilities import Capability, Family
 from bot.core.changes import differences, first_bad
 from bot.core.events import EventKind
 from bot.core.evidence import folded, run_of, sample_of
@@ -25,6 +25,7 @@ from storage.journal_records import SyncRun
 from storage.records import Incident, OutboxItem, QueueSummary
 
 Capabilities = Mapping[str, frozenset[Capability]]
+Families = Mapping[str, Family]
 
 SHOWN = 10
 NOTES_SHOWN = 3
@@ -32,9 +33,18 @@ LATE_AFTER = timedelta(minutes=2)
 
 
 def incident_view(
-    db: Database, incident_id: int, policy: Policy, now: datetime, capabilities: Capabilities
+    db: Database,
+    incident_id: int,
+    policy: Policy,
+    now: datetime,
+    capabilities: Capabilities,
+    *,
+    families: Families | None = None,
 ) -> IncidentView | None:
-    """Everything about one incident as it is now; None: there is no such incident."""
+    """Everything about one incident as it is now; None: there is no such incident.
+
+    `capabilities`, `families`: by backend; a mail system that nobody knows can do nothing and is Exchange Online.
+    """
     incident = incidents.get(db, incident_id)
     if incident is None:
         return None
@@ -76,6 +86,7 @@ def incident_view(
         ),
         differences=differences(good, bad),
         capabilities=capabilities.get(connector.backend, frozenset()),
+        family=(families or {}).get(connector.backend, Family.EXCHANGE_ONLINE),
         queue_read_at=read_at,
         queue_stale=queue_views.is_stale(read_at, policy, now),
         clock=queue_views.clock_of(db, connector.id, queue, now),

@@ -17,6 +17,7 @@ from bot.slack.alert_parts import (
     RESOLUTIONS,
     UNDO,
     ack_button,
+    answers_again,
     because,
     history,
     left_behind,
@@ -40,7 +41,7 @@ from bot.slack.evidence import (
     queue_line,
     relevant,
 )
-from bot.slack.remedy import likely_causes, own_steps, shown_steps
+from bot.slack.remedy import likely_causes, own_steps, partners_note, shown_steps
 from bot.slack.text import (
     Mrkdwn,
     article,
@@ -163,6 +164,8 @@ def _next_step(view: IncidentView, about: Article) -> Mrkdwn:
         return Mrkdwn("A fix is running: its steps are in the thread.")
     if state is IncidentState.VERIFYING:
         return Mrkdwn("The fix is done and will be verified.")
+    if answers_again(view):
+        return _again(view)
     if is_partner(view.connector):
         contact = view.connector.partner_contact if view.connector else None
         return mrkdwn("Next: contact the partner{}.", mrkdwn(" ({})", prose(contact, 100)) if contact else Mrkdwn(""))
@@ -181,8 +184,16 @@ def _subject(view: IncidentView) -> Mrkdwn:
     return lines(what, mrkdwn("*{}*{}", waiting(view), deadline), stale, *overview(view.clock), missing, flapping)
 
 
+def _again(view: IncidentView) -> Mrkdwn:
+    """It was repaired; a flapping one has to stay quiet for longer."""
+    when_over = "it is resolved once this lasts" if view.incident.flapping else "one more good probe resolves this"
+    return mrkdwn("Nothing now: the server answers again; {}.", when_over)
+
+
 def _likely(view: IncidentView, about: Article) -> Mrkdwn:
     probe = view.probe
+    if answers_again(view):
+        return Mrkdwn("")
     if probe is not None and not probe.ok and probe.cause not in SAY_NO_MORE and (said := cause_words(probe.cause)):
         return mrkdwn("*Likely cause* {}", said)
     group = relevant(view)
@@ -198,15 +209,18 @@ def _what_to_do(view: IncidentView, about: Article) -> Mrkdwn:
         due = view.action.verify_at if view.action else None
         checked = mrkdwn("it is verified {}", when(due)) if due else Mrkdwn("it will be verified")
         return lines(Mrkdwn("*What to do*"), mrkdwn("Nothing now: the fix is done, and {}.", checked))
+    if answers_again(view):
+        return lines(Mrkdwn("*What to do*"), _again(view))
     first = [_partner_step(view, about)] if is_partner(view.connector) else []
-    numbered = shown_steps(own_steps(view, about), about, first=first)
+    numbered = shown_steps(own_steps(view, about), about, first, view.family)
     return lines(Mrkdwn("*What to do*"), *numbered) if numbered else Mrkdwn("")
 
 
 def _partner_step(view: IncidentView, about: Article) -> Mrkdwn:
     contact = view.connector.partner_contact if view.connector else None
     whom = mrkdwn("*Contact the partner* ({}).", code(contact, 120)) if contact else Mrkdwn("*Contact the partner.*")
-    return joined([whom, article(about.partner, 240) if about.partner else Mrkdwn("Send the evidence above.")], " ")
+    told = partners_note(view, about)
+    return joined([whom, article(told, 240) if told else Mrkdwn("Send the evidence above.")], " ")
 
 
 def _source_label(about: Article) -> str:
@@ -265,9 +279,9 @@ def buttons(view: IncidentView, about: Article) -> Block | None:
 
 
 def fix_is_offered(view: IncidentView, about: Article) -> bool:
-    """Does the article allow Fix now for this connector, and can the mail system do at least one of its steps?"""
+    """Does the article allow Fix now for this connector, which fails still, and can the mail system do a step of it?"""
     rule, connector = about.fix_now, view.connector
-    if rule is None or connector is None or connector.kind not in rule.kinds:
+    if answers_again(view) or rule is None or connector is None or connector.kind not in rule.kinds:
         return False
     return any(NEEDS[StepKind(step)] <= view.capabilities for step in rule.steps)
 

@@ -126,6 +126,13 @@ def reprobe_button(incident: Incident) -> Block:
     return button("Re-probe", REPROBE, str(incident.id), hint=f"Probe the server of incident {incident.id} again now")
 
 
+def answers_again(view: IncidentView) -> bool:
+    """Is the newest probe good, and does nothing wait with this code any more: is it all but over?"""
+    probe = view.probe
+    alive = probe is not None and probe.ok and not probe.nothing_probed
+    return alive and view.queue.for_code(view.incident.code) is None
+
+
 def retry_button(view: IncidentView) -> Block | None:
     """Where mail waits, the probe is good and the mail system can be told to try again."""
     probe, connector = view.probe, view.connector

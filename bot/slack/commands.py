@@ -261,7 +261,9 @@ class Commands:
         view = None
         if number:
             view = await self._deps.store.read(
-                lambda db: incident_view(db, int(number[1]), self._deps.policy, now, self._deps.capabilities)
+                lambda db: incident_view(
+                    db, int(number[1]), self._deps.policy, now, self._deps.capabilities, families=self._deps.families
+                )
             )
         if view is None:
             open_ones = await self._deps.store.read(lambda db: connector_views(db, now))

@@ -199,7 +199,9 @@ class Explaining:
     async def _incident(self, click: Click) -> None:
         number, now = _number(click.value), self._deps.clock()
         view = await self._deps.store.read(
-            lambda db: incident_view(db, number, self._deps.policy, now, self._deps.capabilities)
+            lambda db: incident_view(
+                db, number, self._deps.policy, now, self._deps.capabilities, families=self._deps.families
+            )
         )
         if view is None:
             await self._tell(click, GONE)

@@ -69,7 +69,9 @@ class Interactions:
     async def _about(self, number: int) -> tuple[Incident | None, Connector | None]:
         now = self._deps.clock()
         view = await self._deps.store.read(
-            lambda db: incident_view(db, number, self._deps.policy, now, self._deps.capabilities)
+            lambda db: incident_view(
+                db, number, self._deps.policy, now, self._deps.capabilities, families=self._deps.families
+            )
         )
         return (view.incident, view.connector) if view else (None, None)
 

@@ -10,18 +10,20 @@ import re
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
+from bot.core.advice import MAIL_PORT, fitting, is_own
+from bot.core.capabilities import Family
 from bot.core.evidence import REFUSED
 from bot.core.views import IncidentView
 from bot.slack.evidence import relevant, targets
 from bot.slack.text import Mrkdwn, article, code, mrkdwn, num
 from knowledge.article import Article
-from knowledge.diagnose import explain
+from knowledge.diagnose import diagnose, explain
 
 SHOWN = 3
 """So many steps are shown, and beyond them those that open another branch."""
 NOTHING_LISTENS = (
-    "Nothing listens on port 25 of that server any more (it is off, its mail service is stopped, or it was shut down "
-    "for good), or a firewall rejects everybody: not only the mail system but this bot, too, is refused."
+    "Nothing listens on port {port} of that server any more (it is off, its mail service is stopped, or it was shut "
+    "down for good), or a firewall rejects everybody: not only the mail system but this bot, too, is refused."
 )
 
 _EXAMPLE_HOST = re.compile(r"(?<!-Fqdn )\bmail\.contoso\.com\b")
@@ -41,17 +43,20 @@ def with_own_names(steps: Iterable[str], host: str | None, domain: str | None = 
 
 
 def likely_causes(view: IncidentView, about: Article) -> tuple[str, ...]:
-    """The article's causes, those first that the queue's own words, else the probe's cause, point to."""
-    group, probe = relevant(view), view.probe
+    """The causes that fit this mail system; those first that the queue's own words, else the probe's, point to."""
+    group, probe, port = relevant(view), view.probe, _port(view)
+    about = fitting(about, view.family, port)
     if not about.causes:
         return ()
-    if group is not None and group.reason:
+    if group is not None and group.reason and view.family is Family.EXCHANGE_ONLINE:
         causes = _as_explained(group.reason, about)
+    elif group is not None and group.reason and (told := diagnose(group.reason).cause):
+        causes = _by_tag(about, told)
     else:
         causes = _by_tag(about, None if probe is None else probe.cause)
     both = about.code == REFUSED and group is not None and group.code == REFUSED
     if both and probe is not None and not probe.ok and probe.code == REFUSED:
-        return (NOTHING_LISTENS, *causes)
+        return (NOTHING_LISTENS.format(port=port), *causes)
     return causes
 
 
@@ -66,24 +71,32 @@ def _by_tag(about: Article, cause: str | None) -> tuple[str, ...]:
 
 
 def own_steps(view: IncidentView, about: Article) -> list[str]:
-    """All of the article's steps, with this incident's own names."""
-    connector = view.connector
+    """All steps that fit this mail system, with this incident's own names."""
+    connector, about = view.connector, fitting(about, view.family, _port(view))
     domains = [d.removeprefix("*.") for d in connector.recipient_domains] if connector else []
     return with_own_names(about.fixes, _server(view), next((d for d in domains if _name(d)), None))
 
 
-def shown_steps(steps: Sequence[str], about: Article, first: Sequence[Mrkdwn] = ()) -> list[Mrkdwn]:
+def partners_note(view: IncidentView, about: Article) -> str:
+    """What to tell the partner whose server it is."""
+    return fitting(about, view.family, _port(view)).partner
+
+
+def shown_steps(
+    steps: Sequence[str], about: Article, first: Sequence[Mrkdwn] = (), family: Family = Family.EXCHANGE_ONLINE
+) -> list[Mrkdwn]:
     """The first steps, numbered, with the opening of every branch that they mention; then where the rest stands.
 
-    `first`: what comes before them.
+    `first`: what comes before them. Steps that stand in no article are shown all.
     """
-    shown = set(range(min(SHOWN - len(first), len(steps))))
+    most = len(steps) if is_own(about, family) else SHOWN - len(first)
+    shown = set(range(min(most, len(steps))))
     openings = {_opening(steps[place]) for place in shown}
     shown |= {place for place, step in enumerate(steps) if _opening(step) in openings}
     every = [*first, *(article(steps[place], 280) for place in sorted(shown))]
     told = [mrkdwn("{}. {}", num(number), step) for number, step in enumerate(every, 1)]
     if len(shown) < len(steps):
-        told.append(mrkdwn("{} has all {} steps.", code(f"/mfi explain {about.status}"), num(len(steps))))
+        told.append(mrkdwn("{} has all {} steps.", code(f"/mfi explain {about.status}"), num(len(about.fixes))))
     return told
 
 
@@ -91,6 +104,13 @@ def _opening(step: str) -> tuple[str, ...] | str:
     """What tells the branches of one question: "There is: …", "There is none …". Other steps are their own."""
     words = tuple(re.findall(r"[a-z]+", step.lower())[:2])
     return words if words == ("there", "is") else step
+
+
+def _port(view: IncidentView) -> int:
+    """The next hop's: as the connector names it, else as the probe met it, else the usual one."""
+    met = targets(view.probe) if view.probe else ()
+    probed = next((t.port for t in sorted(met, key=lambda t: t.ok) if t.port), MAIL_PORT)
+    return (view.connector.port if view.connector else None) or probed
 
 
 def _server(view: IncidentView) -> str | None:

@@ -58,12 +58,18 @@ async def test_exactly_the_invalid_ones_bounce_and_the_rest_arrives_after_the_re
     valid = sorted(r for _, to in relay.mails() for r in to if r in relay.VALID)
     invalid = sorted(r for _, to in relay.mails() for r in to if r in relay.GONE)
 
+    # The advice is about this Postfix and its next hop's own port.
+    port = postfix.routes[relay.DOMAIN].rpartition(":")[2]
+    await expect(client.alert(name)).to_contain_text("postqueue -p")
+    await expect(client.alert(name)).to_contain_text(f"TCP {port}")
+    await expect(client.alert(name)).not_to_contain_text("Exchange Online")
+
     # The plan in numbers; only the rejection is chosen.
     modal = await client.open_fix(name)
     await expect(modal).to_contain_text("60 messages waiting: 30 for valid recipients, 30 for addresses")
     await expect(modal).to_contain_text("Reject 30 messages to 7 invalid recipients")
     await client.picture("fix-postfix")
-    for label in ("Authoritative", "Disable the connector"):
+    for label in ("only for known recipients", "Hold all mail"):
         await modal.locator("label", has_text=label).locator("input[type=checkbox]").uncheck()
     await modal.locator("input[type=text]").fill(name)
     await modal.get_by_test_id("modal-submit").click()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from bot.core.capabilities import Capability
+from bot.core.capabilities import Capability, Family
 from bot.core.events import EventKind
 from bot.core.policy import Policy
 from bot.services.monitor import tell_blind
@@ -90,8 +90,18 @@ async def test_an_incident_is_shown_with_all_that_is_known(store: Store, contoso
     assert view.last_good is not None
     assert [(d.before, d.after) for d in view.differences] == [("old", "new")]
     assert [e.kind for e in view.events] == ["opened"], "mere redraws are no part of the story"
-    assert view.capabilities == FIX["files"]
+    assert (view.capabilities, view.family) == (FIX["files"], Family.EXCHANGE_ONLINE)
     assert (view.action, view.steps, view.previous, view.disagreement) == (None, (), None, None)
+
+
+async def test_the_kind_of_mail_system_is_known_where_the_bot_has_it(
+    store: Store, contoso: Connector, clock: Any
+) -> None:
+    incident = await opened(store, contoso, clock)
+    known = {"files": Family.POSTFIX, "other": Family.EXCHANGE_SERVER}
+    view = await store.read(lambda db: incident_view(db, incident.id, Policy(), clock(), {}, families=known))
+    assert view is not None
+    assert view.family is Family.POSTFIX
 
 
 async def test_an_unknown_incident_has_no_view(store: Store, clock: Any) -> None:

@@ -64,7 +64,7 @@ def test_no_branch_is_cut_off_and_what_is_left_out_is_said() -> None:
 
 
 def test_refused_from_both_sides_means_that_nothing_listens(world: Any) -> None:
-    assert likely_causes(world.view(), REFUSED) == (NOTHING_LISTENS, *REFUSED.causes)
+    assert likely_causes(world.view(), REFUSED) == (NOTHING_LISTENS.format(port=25), *REFUSED.causes)
     assert likely_causes(world.view(probe=None), REFUSED) == REFUSED.causes
     assert likely_causes(world.view(queue=QueueSummary()), REFUSED) == REFUSED.causes
 
