@@ -64,7 +64,7 @@ _POSTFIX = {
     ),
     "4.4.316": Advice(
         causes=(
-            ((), "The mail service on that server is stopped, or listens on another address or port than port 25."),
+            ((), "The mail service on that server is stopped, or listens elsewhere, not on port 25."),
             ((), "A firewall, or the server itself, rejects this relay's own address."),
             ((), "The next hop in the transport table or in `relayhost` names a wrong port, or a server that is gone."),
         ),
@@ -174,7 +174,7 @@ _EXCHANGE_SERVER = {
     ),
     "4.4.316": Advice(
         causes=(
-            ((), "The mail service on that server is stopped, or listens on another address or port than port 25."),
+            ((), "The mail service on that server is stopped, or listens elsewhere, not on port 25."),
             ((), "A firewall, load balancer or the server itself rejects your Exchange servers' addresses."),
             ((), "The send connector's smart host names a wrong port, or a server that is gone."),
         ),

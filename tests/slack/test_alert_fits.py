@@ -64,7 +64,7 @@ def test_without_a_port_in_the_settings_the_probed_one_counts(world: Any) -> Non
     probe = replace(probe, document=probe.document.replace('"port": 25,', '"port": 2599,'))
     view = postfix(world, connector=world.connector(), probe=probe)
     assert "port 2599" in likely_causes(view, ABOUT)[0]
-    assert likely_causes(replace(view, probe=None, connector=None), ABOUT)[0].endswith("than port 25.")
+    assert likely_causes(replace(view, probe=None, connector=None), ABOUT)[0].endswith("not on port 25.")
 
 
 @pytest.mark.parametrize(
