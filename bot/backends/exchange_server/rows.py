@@ -16,7 +16,12 @@ def text(row: Mapping[str, Any], name: str, limit: int = 1000) -> str:
         return ""
     if not isinstance(found, str):
         raise ValueError(f"{name} is no text")
-    return found.strip()[:limit]
+    return _storable(found.strip()[:limit])
+
+
+def _storable(found: str) -> str:
+    """Without halves of characters, which JSON can hold and no database takes."""
+    return found if found.isascii() else found.encode("utf-8", "replace").decode("utf-8")
 
 
 def needed(row: Mapping[str, Any], name: str, limit: int = 1000) -> str:
@@ -90,4 +95,4 @@ def texts(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
         return ()
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise ValueError(f"{name} is no list of texts")
-    return tuple(one.strip() for one in found if one.strip())
+    return tuple(_storable(one.strip()) for one in found if one.strip())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bot.backends.exchange_server.document import newest
 from bot.backends.exchange_server.orders import Result, not_done
 from bot.backends.exchange_server.queue_facts import read_queues
-from bot.backends.exchange_server.rows import whole
+from bot.backends.exchange_server.rows import text, texts, whole
 from bot.backends.exchange_server.settings_facts import Ownership, read_settings
 from bot.backends.exchange_server.signing import BadSignature, sealed, unsealed
 from bot.backends.ports import OutcomeUnknown, Refused, Unreachable
@@ -138,3 +138,8 @@ def test_what_a_script_did_not_do_is_refused_and_what_it_may_have_done_is_unknow
     else:
         with pytest.raises(raised, match=says):
             not_done(results)
+
+
+def test_half_characters_become_marks_so_that_a_database_takes_them() -> None:
+    assert text({"a": "x\ud800y"}, "a") == "x?y"
+    assert texts({"a": ["ü", "\udfff"]}, "a") == ("ü", "?")
