@@ -135,14 +135,15 @@ def _alerts(texts: Sequence[str]) -> int:
 HINTS = (
     Hint(
         lambda texts: _alerts(texts) >= 1,
-        "The first alert is here; five more follow, one for each code.",
+        "The first alert is here; more follow, one for each code.",
         ("The first alert is in #mail-alerts.",),
     ),
     Hint(
         lambda texts: _alerts(texts) >= sum(r.code is not None for r in ROUTES),
         "Type `/mfi explain 450 4.4.316`; press *Re-probe*; then *Fix now…* on “Contoso on-premises”.",
         (
-            "All six alerts are there, one for each code; Head office works and has none. Try, as Admin One:",
+            "The six alerts of Exchange Online are there, one for each code; Head office works and has none.",
+            "If Postfix is installed, its relay's alert makes seven. Try, as Admin One:",
             "  /mfi explain 450 4.4.316          what it means, who must act, what to do",
             "  /mfi status · /mfi queue · /mfi connectors",
             "  Re-probe on an alert; then Fix now… on “Contoso on-premises”: read the plan, type the connector's name.",

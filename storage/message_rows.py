@@ -2,7 +2,8 @@
 
 Rules that every write keeps:
 * a row is written only if something about it changed;
-* evidence (code, reason, remote host) is not erased by a row that brings none, nor by older evidence;
+* evidence (code, reason, remote host) is not erased by a row that brings none, nor by older evidence. Except when a
+  message is rejected: why it waited is not why it came back, so code and reason go, until somebody tells the real ones;
 * delivered, expired and rejected are final: an older list that still says queued does not undo them. Unless the end was
   only presumed, because a list lacked the message: whoever lists it again knows better.
 
@@ -33,6 +34,8 @@ _COLUMNS = (
 )
 # excluded = the row that comes in. It is silent if it brings no evidence, or older evidence than ours.
 _SILENT = "(coalesce(excluded.code, excluded.reason) IS NULL OR ifnull(excluded.evidence_at < evidence_at, 0))"
+_UNEXPLAINED = """(excluded.status = 'rejected' AND status NOT IN ('rejected', 'expired')
+    AND coalesce(excluded.code, excluded.reason) IS NULL)"""
 # A silent row was assigned by its recipient alone: that doesn't overrule what evidence, or an earlier row, told.
 _CONNECTOR = f"""iif({_SILENT} AND excluded.connector_key IS NULL AND connector_id IS NOT NULL
     AND (code IS NOT NULL OR excluded.connector_id IS NULL), connector_id, excluded.connector_id)"""
@@ -59,8 +62,8 @@ _ON_CONFLICT = """
         received_at = excluded.received_at,
         expires_at = excluded.expires_at,
         status = excluded.status,
-        code = iif({silent}, code, excluded.code),
-        reason = iif({silent}, reason, excluded.reason),
+        code = iif({silent}, iif({unexplained}, NULL, code), excluded.code),
+        reason = iif({silent}, iif({unexplained}, NULL, reason), excluded.reason),
         remote_host = iif({silent}, remote_host, excluded.remote_host),
         remote_ip = iif({silent}, remote_ip, excluded.remote_ip),
         evidence_at = iif({silent}, evidence_at, excluded.evidence_at),
@@ -72,7 +75,12 @@ _ON_CONFLICT = """
 
 
 def _filled(template: str) -> str:
-    for word, text in (("differs", _DIFFERS), ("connector_id", _CONNECTOR), ("silent", _SILENT)):
+    for word, text in (
+        ("differs", _DIFFERS),
+        ("connector_id", _CONNECTOR),
+        ("unexplained", _UNEXPLAINED),
+        ("silent", _SILENT),
+    ):
         template = template.replace(f"{{{word}}}", text)
     return template
 

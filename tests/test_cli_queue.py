@@ -167,3 +167,8 @@ def test_bad_usage_is_one_line_and_exit_2(argv: list[str], says: str, imported: 
 def test_without_a_database_nothing_is_known_and_none_is_made(argv: list[str], out: str, capsys: Any) -> None:
     assert told(capsys, *argv) == out
     assert list(Path().iterdir()) == []
+
+
+def test_without_a_database_no_connector_can_be_meant(capsys: Any) -> None:
+    assert told(capsys, "zzz", code=2) == ""
+    assert told(capsys, "--bounced", "zzz", code=2) == ""

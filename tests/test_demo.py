@@ -66,7 +66,7 @@ async def test_the_guide_says_each_hint_once_and_in_order(world):
     for route in ROUTES:
         text = f"#1 {route.code} {route.name}"
         workspace.store(Message(ts=workspace.next_ts(), channel=ALERTS, user=workspace.app.bot_user, text=text))
-    await world.slack.wait_for(lambda: any("All six alerts" in line for line in said))
+    await world.slack.wait_for(lambda: any("The six alerts" in line for line in said))
     assert said.count("The first alert is in #mail-alerts.") == 1
     guide.cancel()
     await asyncio.gather(guide, return_exceptions=True)

@@ -45,8 +45,9 @@ class Problems:
             raise BadOptions(*self._found)
 
 
-def number(given: Mapping[str, str], name: str, default: float, least: float, most: float, what: str = "") -> float:
-    """A number from `least` to `most`, both included. `what`: its unit, such as " of seconds". Raises BadOptions."""
+def number(given: Mapping[str, str], name: str, default: float, limits: tuple[float, float], what: str = "") -> float:
+    """A number within `limits`, both included. `what`: its unit, such as " of seconds". Raises BadOptions."""
+    least, most = limits
     try:
         found = float(given.get(name) or default)
     except ValueError:

@@ -35,7 +35,7 @@ def _lab(name: str, settings: Mapping[str, str]) -> Backend:
     url = settings.get("URL", "")
     if not url.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:")):
         problems.add("URL", "has to be a loopback address such as http://127.0.0.1:8025")
-    timeout = problems.caught(lambda: number(settings, "TIMEOUT", 10, 0.1, 300, " of seconds"), 10.0)
+    timeout = problems.caught(lambda: number(settings, "TIMEOUT", 10, (0.1, 300), " of seconds"), 10.0)
     problems.told()
     return LabBackend(name, url, timeout=timeout)
 

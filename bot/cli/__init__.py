@@ -204,9 +204,15 @@ def doctor(online: bool, as_json: bool) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def import_(kind: str, file: Path, as_json: bool) -> int:
-    """Take over an exported file.
+    """Take over an exported file. Doing it again is harmless.
 
-    Connectors, accepted domains, queued messages or recipients; doing it again is harmless.
+    \b
+    connectors  Get-OutboundConnector or Get-SendConnector (JSON or CSV)
+    domains     Get-AcceptedDomain (JSON or CSV)
+    messages    a message trace (admin center, historical report or Graph),
+                or Get-Message of an Exchange Server (JSON or CSV)
+    recipients  the addresses that exist, one a line;
+                `# complete: contoso.com` claims that they are all of a domain
     """
     from bot.backends.files import UnreadableFile
     from bot.services.importing import import_file

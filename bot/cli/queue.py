@@ -53,7 +53,10 @@ def queue(connector: str | None, bounced: bool, since: timedelta, as_csv: bool, 
         raise ExitWith(EXIT_USAGE, "--csv goes with --bounced, and not with --json")
     settings = read_settings()
     if not settings.database.exists():
-        click.echo(f"mfi: there is no database {settings.database} here; `mfi run` or `mfi import` makes it", err=True)
+        missing = f"there is no database {settings.database} here; `mfi run` or `mfi import` makes it"
+        if connector is not None:
+            raise click.UsageError(f"no connector {connector[:60]!r}: {missing}")
+        click.echo(f"mfi: {missing}", err=True)
         _say_nothing(bounced, as_csv, as_json)
         return
     if bounced:

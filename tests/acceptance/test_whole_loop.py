@@ -138,7 +138,7 @@ async def test_the_demo_command_prints_its_address_and_what_to_try_and_stops_cle
         while "Re-probe" not in said:
             said += (await demo.stdout.readline()).decode()
     assert re.match(r"Sandbox Slack page: http://127\.0\.0\.1:\d+/\n", said)
-    assert "All six alerts are there" in said
+    assert "The six alerts of Exchange Online are there" in said
     demo.send_signal(signal.SIGINT)
     assert await asyncio.wait_for(demo.wait(), 20) == 0
     assert not any(tmp_path.iterdir())  # noqa: ASYNC240 - a look at an empty directory

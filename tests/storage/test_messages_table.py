@@ -350,3 +350,25 @@ async def test_a_hundred_thousand_messages_are_quick_and_again_no_write(
     started = time.process_time()
     assert len(await store.read(messages.summaries)) == 3
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("how", [MessageStatus.REJECTED, MessageStatus.EXPIRED])
+async def test_why_mail_waited_outlasts_its_expiry_but_not_its_rejection(
+    store: Store, now: datetime, one: MessageFacts, how: MessageStatus
+) -> None:
+    await sync(store, [(one, 1)], now)
+    bare = replace(one, status=how, code=None, reason=None, evidence_at=None)
+    await sync(store, [(bare, 1)], now)
+    found, connector_id, _ = await only(store)
+    assert (found.code, found.reason) == ((None, None) if how is MessageStatus.REJECTED else (one.code, one.reason))
+    assert connector_id == 1
+
+
+async def test_a_rejection_keeps_its_own_reason_when_it_is_told_again_without(
+    store: Store, now: datetime, one: MessageFacts
+) -> None:
+    told = replace(one, status=MessageStatus.REJECTED, code="5.1.10", reason="550 5.1.10 not found")
+    await sync(store, [(one, 1)], now)
+    await sync(store, [(told, 1)], now)
+    await sync(store, [(replace(told, code=None, reason=None, evidence_at=None), 1)], now)
+    assert (await only(store))[0].code == "5.1.10"

@@ -53,11 +53,16 @@ class Details:
         for row, evidence in zip(rows, answers, strict=True):
             if evidence is not None:
                 self.memory.put(row.ref, evidence)
-        if not waiting:
-            return []
+        known = sum(1 for ref in waiting if (one := self.memory.get(ref)) is not None and one.reason)
         failures = sum(evidence is None for evidence in answers)
-        lost = f", {failures} of them without an answer" if failures else ""
-        return [f"reasons: {len(rows)} of {len(waiting)} waiting messages were looked at{lost}"]
+        if known == len(waiting) and not failures:
+            return []
+        lost = f"; {failures} of {len(answers)} questions got no answer" if failures else ""
+        what = "message" if len(waiting) == 1 else "messages"
+        if not known:
+            return [f"no reasons known yet of {len(waiting):,} waiting {what}{lost}"]
+        rest = ", the rest is judged by its connector's sample" if known < len(waiting) else ""
+        return [f"reasons known of {known:,} of {len(waiting):,} waiting {what}{rest}{lost}"]
 
     async def of(
         self, rows: Sequence[TraceRow], read: Callable[[Sequence[Event], datetime], Evidence]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from bot.backends.exchange_online.graph_trace import LONGEST_SPAN
-from bot.backends.exchange_online.queue import MARGIN, Queue
+from bot.backends.exchange_online.queue import MARGIN, Queue, with_agreed_codes
 from bot.backends.exchange_online.rows import trace_id
 from bot.backends.exchange_online.trace_rows import DELIVERED, FAILED, PENDING, Listing, Ref, TraceRow
 from bot.backends.exchange_online.trace_source import Trace
@@ -44,7 +44,7 @@ async def follow(refs: Iterable[MessageRef], trace: Trace, queue: Queue, now: Cl
             facts = queue.facts_of(row, row.ending)
         answers.append(facts)
         del ref
-    return answers
+    return with_agreed_codes(answers)
 
 
 async def _by_id(wanted: Iterable[Ref], trace: Trace, now: Clock) -> dict[Ref, TraceRow]:

@@ -81,7 +81,7 @@ def read_options(settings: Mapping[str, str]) -> Options:
     problems = Problems()
 
     def figure(name: str, default: float, least: float, most: float) -> float:
-        return problems.caught(lambda: number(given, name, default, least, most), default)
+        return problems.caught(lambda: number(given, name, default, (least, most)), default)
 
     reader = _registration(given, "", problems)
     fixer = _registration(given, "FIXER_", problems)

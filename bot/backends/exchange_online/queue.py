@@ -10,6 +10,7 @@ the budget leaves after the next listing; too little means less evidence, never 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -99,7 +100,7 @@ class Queue:
         sure = failed is not None and failed.whole and listing.whole and known is not None
         return QueueRead(
             messages=messages,
-            ended=[facts for _, facts in self._endings.values()],
+            ended=with_agreed_codes([facts for _, facts in self._endings.values()]),
             # Before the first read of this process others may have waited, of which nobody knows when they left.
             vanished=MessageStatus.DELIVERED if sure else MessageStatus.GONE,
             notes=tuple(told),
@@ -111,8 +112,12 @@ class Queue:
         return row.received_at if row else None
 
     def facts_of(self, row: TraceRow, status: MessageStatus, evidence: Evidence | None = None) -> MessageFacts:
-        """A row in our own terms, with the given evidence or what is remembered."""
-        known = evidence if evidence is not None and evidence.reason else self._details.memory.get(row.ref)
+        """A row in our own terms, with the given evidence or what is remembered.
+
+        What is remembered says why it waited: for a rejected message that is no answer, so it is not told as one.
+        """
+        own = evidence if evidence is not None and evidence.reason else None
+        known = own if own or status is MessageStatus.REJECTED else self._details.memory.get(row.ref)
         return message_facts(self._name, row, status, self.lifetime, known)
 
     def failure_of(self, row: TraceRow, now: datetime, evidence: Evidence | None) -> MessageFacts:
@@ -164,7 +169,11 @@ class Queue:
         try:
             return await self._trace.listing(since - timedelta(minutes=1), status=FAILED), []
         except BackendError as error:
-            who = "mail left before the start" if first else f"{len(left)} messages left"
+            who = (
+                "mail left before the start"
+                if first
+                else f"{len(left)} {'message' if len(left) == 1 else 'messages'} left"
+            )
             return None, [f"how {who} is not known: {error}"]
 
     def _memory_of_ended(
@@ -203,13 +212,37 @@ class Queue:
         return facts
 
 
+def with_agreed_codes(ended: Sequence[MessageFacts]) -> list[MessageFacts]:
+    """An unexplained rejection gets the code, not the words, that all explained ones of its recipient domain give."""
+    codes: defaultdict[str, set[str | None]] = defaultdict(set)
+    for one in ended:
+        if one.status is MessageStatus.REJECTED and one.reason:
+            codes[_domain(one)].add(one.code)
+    agreed = {domain: next(iter(found)) for domain, found in codes.items() if len(found) == 1}
+    return [
+        replace(one, code=agreed.get(_domain(one))) if one.status is MessageStatus.REJECTED and not one.reason else one
+        for one in ended
+    ]
+
+
+def _domain(one: MessageFacts) -> str:
+    return one.recipient.rpartition("@")[2].lower()
+
+
+def _are(count: int, noun: str) -> str:
+    """Such as: 1 message is, 2 messages are."""
+    return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"
+
+
 def _notes(listing: Listing, waiting: Mapping[Ref, TraceRow], odd: Mapping[Ref, TraceRow]) -> Iterable[str]:
     if listing.skipped:
-        yield f"{listing.skipped} rows of the message trace can't be read and were left out"
+        rows, were = ("row", "was") if listing.skipped == 1 else ("rows", "were")
+        yield f"{listing.skipped} {rows} of the message trace can't be read and {were} left out"
     for status in sorted({row.status for row in odd.values()}):
         count = sum(row.status == status for row in odd.values())
         unknown = "" if status in ENDS else ", which mfi does not know"
-        yield f"{count} messages have the status {status[:40]!r}{unknown}"
+        yield f"{count} {'message has' if count == 1 else 'messages have'} the status {status[:40]!r}{unknown}"
     young = len(listing.rows) - len(waiting) - len(odd)
     if young:
-        yield f"{young} pending messages are in flight and were left out"
+        were = "was" if young == 1 else "were"
+        yield f"{_are(young, 'pending message')} in flight and {were} left out"

@@ -40,8 +40,8 @@ class Options:
         problems = Problems()
         if "DROP" not in found:
             problems.add("DROP", f"is missing: {REQUIRED['DROP']}")
-        max_age = problems.caught(lambda: number(found, "MAX_AGE", 900, 60, 86400, " of seconds"), 900.0)
-        wait = problems.caught(lambda: number(found, "WAIT", 50, 1, 300, " of seconds"), 50.0)
+        max_age = problems.caught(lambda: number(found, "MAX_AGE", 900, (60, 86400), " of seconds"), 900.0)
+        wait = problems.caught(lambda: number(found, "WAIT", 50, (1, 300), " of seconds"), 50.0)
         problems.told()
         key_file = found.get("KEY_FILE")
         return cls(

@@ -59,7 +59,7 @@ class Options:
         log = problems.caught(lambda: _log(found.get("LOG", "auto"), ssh), "auto")
         none: tuple[str, ...] = ()
         act = problems.caught(lambda: _act(found.get("ACT", ""), ssh), none)
-        timeout = problems.caught(lambda: number(found, "TIMEOUT", 30, 0.1, 300, " of seconds"), 30.0)
+        timeout = problems.caught(lambda: number(found, "TIMEOUT", 30, (0.1, 300), " of seconds"), 30.0)
         problems.told()
         recipients = found.get("RECIPIENTS")
         return cls(

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from bot.backends.exchange_online.budget import Budget
-from bot.backends.exchange_online.queue import Queue
+from bot.backends.exchange_online.queue import Queue, with_agreed_codes
 from bot.backends.exchange_online.trace_rows import Event, Listing, Ref, TraceRow
 from bot.backends.ports import Snapshot
 from bot.core.policy import Policy
 from bot.services.syncing import Syncing
 from storage import messages, queue
 from storage.connection import Store
-from storage.records import MessageStatus
+from storage.records import MessageFacts, MessageStatus
 from tests.backends.exchange_online.bench import START, Clock
 
 ONE: Ref = (f"{1:032x}", "r@onprem.test")
@@ -30,6 +30,7 @@ class Trace:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.row = TraceRow(*ONE, "a@b.test", START - timedelta(hours=2), "pending", 1000)
+        self.told: tuple[Event, ...] = ()
 
     async def listing(self, since: datetime, *, status: str | None = None, **_: str | None) -> Listing:
         found = Listing()
@@ -38,7 +39,7 @@ class Trace:
         return found
 
     async def events(self, ref: Ref, received_at: datetime) -> tuple[Event, ...]:
-        return ()
+        return self.told
 
     async def probe(self, *, patient: bool) -> None:
         return None
@@ -138,3 +139,40 @@ async def test_an_odd_status_that_is_taken_back_is_told_no_longer(scene: Scene) 
     again = await tenant.snapshot()
     assert [m.status for m in again.messages or ()] == [MessageStatus.QUEUED]
     assert again.ended == []
+
+
+async def test_why_mail_waited_is_not_told_as_why_it_came_back(scene: Scene) -> None:
+    scene.trace.told = (Event(at=START, name="defer", description="450 4.4.316 Connection refused", data={}),)
+    await scene.reads()
+    (waiting,) = await scene.store.read(lambda db: messages.get_refs(db, "exo", [ONE]))
+    assert waiting.code == "4.4.316"
+    assert await scene.becomes("failed") is MessageStatus.REJECTED
+    (bounced,) = await scene.store.read(lambda db: queue.bounced(db, since=START, limit=9))
+    assert (bounced.code, bounced.reason) == (None, None)
+
+
+async def test_why_mail_waited_is_why_it_expired(scene: Scene) -> None:
+    scene.trace.row = replace(scene.trace.row, received_at=START - timedelta(hours=23, minutes=50))
+    scene.trace.told = (Event(at=START, name="defer", description="450 4.4.316 Connection refused", data={}),)
+    await scene.reads()
+    assert await scene.becomes("failed") is MessageStatus.EXPIRED
+    (bounced,) = await scene.store.read(lambda db: queue.bounced(db, since=START, limit=9))
+    assert bounced.code == "4.4.316"
+
+
+def rejected(recipient: str, code: str | None = None) -> MessageFacts:
+    return MessageFacts(
+        backend="exo", key=recipient, recipient=recipient, sender="a@b.test", received_at=START,
+        expires_at=START + timedelta(hours=24), status=MessageStatus.REJECTED, code=code,
+        reason=f"550 {code}" if code else None,
+    )  # fmt: skip
+
+
+def test_unexplained_rejections_get_the_code_that_all_explained_ones_of_their_domain_give() -> None:
+    told = with_agreed_codes([
+        rejected("a@one.test", "5.1.10"), rejected("b@ONE.test"),
+        rejected("a@two.test", "5.1.10"), rejected("b@two.test", "5.7.1"), rejected("c@two.test"),
+        rejected("a@three.test"),
+    ])  # fmt: skip
+    assert [one.code for one in told] == ["5.1.10", "5.1.10", "5.1.10", "5.7.1", None, None]
+    assert told[1].reason is None
