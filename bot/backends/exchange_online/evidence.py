@@ -17,8 +17,8 @@ from knowledge.diagnose import diagnose
 PER_CONNECTOR = 10
 PER_SYNC = 40
 FRESH = timedelta(minutes=30)
-SILENT = timedelta(minutes=2)
-"""A message that was never deferred yet is looked at again sooner."""
+SILENT = timedelta(seconds=10)
+"""A message that was never deferred yet is looked at again at the next read, unless reads follow each other fast."""
 LATE = timedelta(minutes=75)
 """Exchange retries at least every hour: what it said before the last retry may be over."""
 Chooser = Callable[[int], int]

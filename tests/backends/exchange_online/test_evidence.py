@@ -122,7 +122,7 @@ def test_mail_that_was_never_deferred_is_looked_at_again_soon() -> None:
     memory, one, other = Memory(), row(1), row(2)
     memory.put(one.ref, Evidence(asked_at=START))
     memory.put(other.ref, code("4.4.316"))
-    soon, later = START + timedelta(minutes=1), START + timedelta(minutes=2)
+    soon, later = START + timedelta(seconds=9), START + timedelta(seconds=10)
     assert memory.is_fresh(one.ref, soon)
     assert not memory.is_fresh(one.ref, later)
     assert memory.is_fresh(other.ref, later)
