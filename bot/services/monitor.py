@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -66,15 +67,10 @@ def tell_blind(db: Database, now: datetime, channel: str, *, seen: str, connecto
 def tell_seeing(db: Database, now: datetime) -> Incident | None:
     """Resolve it; None: it was not open."""
     known = blind_incident(db)
-    if known is None:
-        return None
-    return record_event(
-        db,
-        known.id,
-        EventKind.RESOLVED,
-        now=now,
-        data={"reason": SEEING},
-        state=IncidentState.RESOLVED,
-        resolved_at=now,
-        resolution=SEEING,
-    )
+    return None if known is None else over(db, known, SEEING, now)
+
+
+def over(db: Database, incident: Incident, reason: str, now: datetime) -> Incident:
+    """An incident of the monitor's own is over."""
+    changes: dict[str, Any] = {"state": IncidentState.RESOLVED, "resolved_at": now, "resolution": reason}
+    return record_event(db, incident.id, EventKind.RESOLVED, now=now, data={"reason": reason}, **changes)

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from sqlite_utils import Database
 
 from bot.core.events import EventKind
+from bot.services.monitor import over
 from bot.services.timeline import record_event
 from storage import incidents, syncs
-from storage.records import Incident, IncidentState, Severity
+from storage.records import Incident, Severity
 
 PREFIX = "sync:"
 """The code of the incident is this and the mail system's name."""
@@ -64,18 +65,7 @@ def note_miss(
 def note_read(db: Database, backend: str, now: datetime) -> Incident | None:
     """A read was good: resolve the incident, if there is one."""
     known = _open(db, backend)
-    if known is None:
-        return None
-    return record_event(
-        db,
-        known.id,
-        EventKind.RESOLVED,
-        now=now,
-        data={"reason": READ_AGAIN},
-        state=IncidentState.RESOLVED,
-        resolved_at=now,
-        resolution=READ_AGAIN,
-    )
+    return None if known is None else over(db, known, READ_AGAIN, now)
 
 
 def _open(db: Database, backend: str) -> Incident | None:
