@@ -15,7 +15,7 @@ from sqlite_utils import Database
 
 from storage.message_rows import Row, message, values
 from storage.moments import from_ms, to_ms
-from storage.queue_diff import Comparison, Written, chunks, end, take, upsert
+from storage.queue_diff import Comparison, Written, end, take, upsert
 from storage.records import CodeCount, MessageFacts, MessageStatus, QueuedMessage, QueueSummary, SyncCounts
 
 # Counts come from the counters; the oldest, the first to bounce and the newest evidence each from the edge of an index.
@@ -46,10 +46,10 @@ def sync(
 
 
 def _whole(db: Database, backend: str, rows: Iterable[tuple[MessageFacts, int | None]], now: datetime) -> SyncCounts:
-    comparison, written = Comparison.begin(db, backend, now), Written()
-    for chunk in chunks(rows):
-        written += take(db, comparison.look(db, chunk))
-    missing, _ = end(db, comparison.unlisted(), now, MessageStatus.GONE)
+    comparison, listed, written = Comparison.begin(db, backend, now), iter(rows), Written()
+    while (changes := comparison.look(db, listed)) is not None:
+        written += take(db, changes)
+    missing, _ = end(db, comparison.unlisted(db), now, MessageStatus.GONE)
     return SyncCounts(added=written.added, changed=written.changed, unchanged=comparison.unchanged, missing=missing)
 
 

@@ -7,8 +7,7 @@ next list completes it.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -16,7 +15,7 @@ from functools import partial
 from sqlite_utils import Database
 
 from storage.connection import Store
-from storage.queue_diff import CHUNK, Changes, Comparison, Listed, Written, chunks, end, take
+from storage.queue_diff import CHUNK, Changes, Comparison, Listed, Written, end, take
 from storage.records import MessageStatus, SyncCounts
 
 SMALL = 2000
@@ -82,7 +81,7 @@ async def compare(
     taking = Taking(await store.read(lambda db: Comparison.begin(db, backend, now)), vanished)
     await _look(store, taking, listed, only_known=False)
     await _look(store, taking, ended, only_known=True)
-    taking.vanished = taking.comparison.unlisted()
+    taking.vanished = await store.read(taking.comparison.unlisted)
     while len(taking.rows) + len(taking.vanished) > SMALL and taking.vanished:
         some, taking.vanished = taking.vanished[:CHUNK], taking.vanished[CHUNK:]
         await store.write(partial(taking.end, ids=some))
@@ -92,10 +91,9 @@ async def compare(
 
 
 async def _look(store: Store, taking: Taking, listed: Iterable[Listed], *, only_known: bool) -> None:
-    slices = chunks(listed)
-    while chunk := await asyncio.to_thread(_next, slices):
-        look = partial(taking.comparison.look, listed=chunk, only_known=only_known)
-        taking.rows += await store.read(look)
+    look = partial(taking.comparison.look, listed=iter(listed), only_known=only_known)
+    while (changes := await store.read(look)) is not None:
+        taking.rows += changes
         if len(taking.rows) >= CHUNK:
             await _flush(store, taking)
 
@@ -103,7 +101,3 @@ async def _look(store: Store, taking: Taking, listed: Iterable[Listed], *, only_
 async def _flush(store: Store, taking: Taking) -> None:
     rows, taking.rows = taking.rows, Changes()
     await store.write(partial(taking.write, rows=rows))
-
-
-def _next(slices: Iterator[list[Listed]]) -> list[Listed]:
-    return next(slices, [])

@@ -178,7 +178,7 @@ async def test_an_end_that_a_list_only_implied_gives_way_to_what_is_said(
     await sync(store, [(one, 1)], now)
 
     def lack(db: Database) -> None:
-        end(db, Comparison.begin(db, one.backend, now).unlisted(), now + HOUR, MessageStatus.DELIVERED)
+        end(db, Comparison.begin(db, one.backend, now).unlisted(db), now + HOUR, MessageStatus.DELIVERED)
 
     await store.write(lack)
     assert (await only(store))[0].status is MessageStatus.DELIVERED
@@ -211,6 +211,24 @@ async def test_what_a_whole_list_lacks_is_gone_but_only_of_that_mail_system(
 async def test_a_message_listed_twice_counts_once(store: Store, now: datetime, one: MessageFacts) -> None:
     assert await sync(store, [(replace(one, size=1), 1), (one, 1)], now) == SyncCounts(added=1)
     assert (await only(store))[0] == one
+    assert await sync(store, [(one, 1), (one, 1)], now, complete=True) == SyncCounts(unchanged=1)
+
+
+async def test_what_somebody_changes_while_a_list_is_looked_at_is_not_lacked_by_that_list(
+    store: Store, now: datetime, one: MessageFacts
+) -> None:
+    late = replace(one, key="m2")
+    await sync(store, [(one, 1), (late, 1)], now)
+    await store.write(lambda db: messages.assign(db, [(1, None)]))  # it has no digest now, the other has one
+
+    def look(db: Database) -> list[int]:
+        comparison = Comparison.begin(db, one.backend, now)
+        messages.sync(db, one.backend, [(one, 1)], now, complete=False)
+        messages.assign(db, [(2, 2)])
+        comparison.look(db, iter([(one, 1), (late, 1)]))
+        return comparison.unlisted(db)
+
+    assert await store.write(look) == []
 
 
 async def test_what_waits_is_summed_up_by_code_most_urgent_first(

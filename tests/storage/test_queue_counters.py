@@ -122,8 +122,8 @@ def write(db: Database, what: str, about: Any) -> None:
     if what in ("whole", "part"):
         messages.sync(db, "lab", about, NOW, complete=what == "whole")
     elif what == "bulk":
-        new = Comparison.begin(db, "nobody", NOW).look(db, about).new
-        take(db, Changes(new=[("lab", *row[1:]) for row in new]))
+        seen = Comparison.begin(db, "nobody", NOW).look(db, iter(about)) or Changes()
+        take(db, Changes(new=[("lab", *row[1:]) for row in seen.new]))
     elif what in ("assign", "adopt"):
         {"assign": messages.assign, "adopt": messages.adopt}[what](db, [about])
     elif what == "expire":
