@@ -12,10 +12,11 @@ from bot.backends.postfix.directory import Directory, Listed
 from bot.backends.postfix.host import PostfixHost
 from bot.backends.postfix.instance import OVERRIDES, Instance
 from bot.backends.postfix.options import Options
-from bot.backends.postfix.queue import Listing
+from bot.backends.postfix.queue import ON_HOLD, Listing
 from bot.backends.postfix.reading import Reader
 from bot.core.capabilities import Capability, Family
 from bot.core.finding import Finding
+from bot.core.fix_mail import plural
 from storage.records import ConnectorFacts, DomainFacts, DomainType, MessageFacts
 
 _READS = frozenset(
@@ -130,8 +131,8 @@ class PostfixBackend:
             yield f"listing the queue: {self._host.complaint}"
         if listing.unreadable:
             yield f"{listing.unreadable} lines of the queue's listing could not be read"
-        if held := listing.by_queue["hold"]:
-            yield f"{held} messages are on hold: Postfix neither tries nor bounces them"
+        if held := listing.by_queue[ON_HOLD]:
+            yield f"not counted: {plural(held, 'message')} on hold, which Postfix neither tries nor bounces"
         if self._reader.log_trouble:
             yield f"how mail left is not known: {self._reader.log_trouble}"
         if instance.rejected:

@@ -2,7 +2,8 @@
 
 A queue id is used again by Postfix, so a message's key is host, queue id and arrival. Members that we don't know are
 ignored; a line that isn't a message is counted, not guessed at. The same message may be listed twice while it moves
-from one queue to another: it counts once, and the listing that says why it waits wins.
+from one queue to another: it counts once, and the listing that says why it waits wins. Mail on hold waits for a person,
+not for a next hop, and never bounces: it is only counted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from knowledge.diagnose import diagnose
 from storage.records import MessageFacts
 
 QUEUE_ID = re.compile(r"[0-9A-Za-z]{5,32}")
+ON_HOLD = "hold"
+"""The queue of mail that is neither tried nor returned until somebody releases it."""
 MOST_REASON = 1000
 MOST_RECIPIENTS = 100_000
 _ADDRESS_LENGTH = 320
@@ -85,8 +88,9 @@ class Listing:
         known_size = size if isinstance(size, int) and 0 <= size < 1 << 62 else None
         head = _Head(key, sender, received, _later(received, lifetime), known_size)
         made = [self._message(head, entry) for entry in recipients]
-        self.by_queue[_text(row.get("queue_name", ""))[:20]] += 1
-        for message in made:
+        queue = _text(row.get("queue_name", ""))[:20]
+        self.by_queue[queue] += 1
+        for message in made if queue != ON_HOLD else ():
             ref = (key, message.recipient)
             listed, before = self.messages.get(ref), self.before.get(ref)
             if listed is None or listed.reason is None:

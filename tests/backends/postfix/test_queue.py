@@ -72,6 +72,12 @@ def test_a_message_that_is_listed_twice_counts_once_with_its_reason() -> None:
     assert only(row(), active).reason == only(active, row()).reason == REFUSED
 
 
+def test_mail_on_hold_waits_for_a_person_and_is_only_counted() -> None:
+    found = listing(row("B2AB823286A", {"address": "alice@a.test"}, queue_name="hold"), row("C2AB823286A"))
+    assert [key for key, _ in found.messages] == [f"relay.test/C2AB823286A/{ARRIVED}"]
+    assert found.by_queue == {"hold": 1, "deferred": 1}
+
+
 def test_what_we_do_not_know_is_ignored_and_what_is_no_message_is_counted() -> None:
     good = row(later_member={"a": [1]}, forced_expire=False)
     bad = [

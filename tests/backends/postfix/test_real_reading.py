@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
 from bot.backends.ports import MessageRef, Snapshot
+from bot.backends.postfix.queue import queue_id_of
 from bot.core.capabilities import Capability
 from storage.records import ConnectorKind, DomainType, MessageStatus, TlsSetting
 from tests.backends.postfix.real_postfix import RealPostfix, until
@@ -71,6 +73,19 @@ async def test_how_mail_left_is_read_from_its_log(postfix: RealPostfix) -> None:
     assert (await backend.snapshot()).messages == [] or all(
         m.sender == "" for m in (await backend.snapshot()).messages or ()
     )
+
+
+async def test_mail_on_hold_is_not_counted_until_it_is_released(postfix: RealPostfix) -> None:
+    backend = postfix.backend()
+    await postfix.send("games@senders.test", ["alice@refused.test"])
+    (waiting,) = (await until(backend.snapshot, all_deferred(1))).messages or ()
+    await asyncio.to_thread(postfix.command, "postsuper", "-h", queue_id_of(waiting.key))
+    held = await backend.snapshot()
+    assert (held.messages, held.ended) == ([], ())
+    assert held.notes == ("not counted: 1 message on hold, which Postfix neither tries nor bounces",)
+    await asyncio.to_thread(postfix.command, "postsuper", "-H", queue_id_of(waiting.key))
+    released = await until(backend.snapshot, lambda s: len(s.messages or ()) == 1)
+    assert [m.recipient for m in released.messages or ()] == ["alice@refused.test"]
 
 
 async def test_an_instance_that_may_not_act_only_reads(postfix: RealPostfix) -> None:
