@@ -8,6 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.core.capabilities import Family
+from storage.records import DomainType
+
+_POSTFIX_STATES = {
+    DomainType.AUTHORITATIVE: "accepts known recipients only",
+    DomainType.INTERNAL_RELAY: "accepts any recipient",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,15 @@ def domain_words(family: Family, names: str) -> StepWords:
         effect="Internal Relay until now. Mail to addresses that the directory doesn't have is rejected then.",
         irreversible="Mail that is rejected meanwhile doesn't come back; the type itself can be set back.",
     )
+
+
+def domain_state(family: Family, domain_type: str) -> str:
+    """What a domain does about recipients, as its administrators say it; what is no type of ours is said as it is."""
+    if domain_type not in list(DomainType):
+        return f"is {domain_type}"
+    known = DomainType(domain_type)
+    words = f"is {known.replace('_', ' ').title()}"
+    return _POSTFIX_STATES.get(known, words) if family is Family.POSTFIX else words
 
 
 def connector_words(family: Family, name: str, where: str, queued: str) -> StepWords:

@@ -20,6 +20,7 @@ from sqlite_utils import Database
 
 from bot.backends.ports import Backend, MessageRef, OutcomeUnknown, Unreachable
 from bot.core.fix_plan import REJECT_REASON, Plan, Ref, connector_facts
+from bot.core.fix_words import domain_state
 from storage import connectors, domains, messages
 from storage.records import Action, ActionStep, DomainType, MessageFacts, MessageStatus, StepKind, StepState
 
@@ -169,7 +170,7 @@ class MakeAuthoritative:
         self._seen = await self._look()
         return Reading(
             done=all(found == DomainType.AUTHORITATIVE for found in self._seen.values()),
-            detail=", ".join(f"{name} is {_word(found)}" for name, found in self._seen.items()),
+            detail=", ".join(f"{name} {self._word(found)}" for name, found in self._seen.items()),
             after={"domains": self._seen},
         )
 
@@ -181,11 +182,13 @@ class MakeAuthoritative:
             await act(self._backend.set_domain_type(name, DomainType(self._types[name])))
         self._seen = await self._look()
         changed = [n for n in self._types if n not in ours and now[n] != self._types[n]]
-        words = [f"{name} is {_word(self._seen[name])} again" for name in ours if self._seen[name] == self._types[name]]
-        words += [f"{name} was changed since to {_word(now[name])} and is left alone" for name in changed]
-        words += [f"{n} is {_word(now[n])} already" for n in self._types if n not in ours and n not in changed]
+        words = [
+            f"{name} {self._word(self._seen[name])} again" for name in ours if self._seen[name] == self._types[name]
+        ]
+        words += [f"{name} was changed since: it {self._word(now[name])} now, and is left alone" for name in changed]
+        words += [f"{n} {self._word(now[n])} already" for n in self._types if n not in ours and n not in changed]
         failed = [name for name in ours if self._seen[name] != self._types[name]]
-        words += [f"{name} couldn't be set back: it is {_word(self._seen[name])}" for name in failed]
+        words += [f"{name} couldn't be set back: it {self._word(self._seen[name])}" for name in failed]
         return Restored(not failed, "; ".join(words) + ".")
 
     def note(self, db: Database, _action: Action, _now: datetime, /) -> None:
@@ -193,6 +196,9 @@ class MakeAuthoritative:
         for name, found in self._seen.items():
             if found in list(DomainType):
                 domains.set_type(db, self._backend.name, name, DomainType(found))
+
+    def _word(self, domain_type: str) -> str:
+        return domain_state(self._backend.family, domain_type)
 
     async def _look(self) -> dict[str, str]:
         found = {name: await ask(self._backend.domain(name)) for name in self._types}
@@ -317,8 +323,3 @@ def work_again(backend: Backend, plan: Plan, step: ActionStep) -> Work:
         refs = [(key, recipient) for key, recipient in before["refs"]]
         return RetryQueue(backend, plan.connector_key, refs, asked=asked)
     return DisableConnector(backend, plan.connector_key, before["connector"])
-
-
-def _word(domain_type: str) -> str:
-    """A domain type as the admin center spells it."""
-    return domain_type.replace("_", " ").title() if domain_type in list(DomainType) else domain_type

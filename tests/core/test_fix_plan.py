@@ -11,6 +11,7 @@ from bot.core.capabilities import Capability, Family
 from bot.core.fix_plan import NoPlan, Plan, changes, would_do
 from bot.core.fix_planning import make_plan, reconsider
 from bot.core.fix_situation import Situation
+from bot.core.fix_words import domain_state
 from bot.core.policy import Policy
 from storage.records import (
     ConnectorFacts,
@@ -86,6 +87,21 @@ def test_a_plan_for_postfix_speaks_of_postfix() -> None:
 def test_a_domain_with_sub_domains_is_left_alone_in_the_words_of_its_system(family: Family, note: str) -> None:
     domains = (replace(RELAY, match_subdomains=True),)
     assert note in plan(replace(BASE, family=family, domains=domains)).notes
+
+
+@pytest.mark.parametrize(
+    ("family", "domain_type", "state"),
+    [
+        (Family.EXCHANGE_ONLINE, "authoritative", "is Authoritative"),
+        (Family.EXCHANGE_SERVER, "internal_relay", "is Internal Relay"),
+        (Family.POSTFIX, "authoritative", "accepts known recipients only"),
+        (Family.POSTFIX, "internal_relay", "accepts any recipient"),
+        (Family.POSTFIX, "external_relay", "is External Relay"),
+        (Family.POSTFIX, "gone", "is gone"),
+    ],
+)
+def test_how_a_domain_stands_is_said_in_the_words_of_its_system(family: Family, domain_type: str, state: str) -> None:
+    assert domain_state(family, domain_type) == state
 
 
 REFUSED: list[tuple[str, Situation]] = [

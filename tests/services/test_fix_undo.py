@@ -141,7 +141,7 @@ async def test_what_somebody_changed_since_is_left_alone(scene: Scene) -> None:
     undone = await fix.undo(action_id, "U1")
     assert isinstance(undone, Undone)
     assert undone.lines[0] == "“To on-premises” was changed by somebody since and is left alone."
-    assert undone.lines[1] == "onprem.test was changed since to External Relay and is left alone."
+    assert undone.lines[1] == "onprem.test was changed since: it is External Relay now, and is left alone."
     assert not tenant.connectors["c1"].enabled
 
 
