@@ -9,6 +9,7 @@ from __future__ import annotations
 from bot.core.fix_plan import Plan
 from bot.core.permissions import Verb
 from bot.services.fix import Claimed, Refusal
+from bot.slack.alert_parts import APPROVE, DECLINE
 from bot.slack.intake import Intake, Request
 from bot.slack.text import Mrkdwn, lines, mrkdwn, prose, sentence
 from storage import actions
@@ -24,7 +25,10 @@ class Approving:
     async def approve(self, request: Request, action_id: str) -> None:
         """Claim and run what somebody else asked for."""
         if await self._intake.allowed(request, Verb.APPROVE, await self._target(action_id)):
-            await self._run(request, await self._deps.fix.approve(action_id, request.person.user_id))
+            result = await self._deps.fix.approve(action_id, request.person.user_id)
+            if not isinstance(result, Refusal):
+                await self._intake.spent(request, APPROVE, DECLINE)
+            await self._run(request, result)
 
     async def decline(self, request: Request, action_id: str) -> None:
         """Say no to it."""
@@ -35,6 +39,7 @@ class Approving:
         if isinstance(result, Refusal):
             await self._refuse(request, result)
         else:
+            await self._intake.spent(request, APPROVE, DECLINE)
             await self._intake.tell(request, Mrkdwn("Declined: nothing was done. The thread says so."))
 
     async def retry(self, request: Request, incident_id: int) -> None:

@@ -233,6 +233,11 @@ class Answers:
         LOG.error("an answer reached nobody")
         return False
 
+    async def redraw(self, where: Where, changed: Mapping[str, Any]) -> None:
+        """Show a message of ours differently. Nothing depends on it, so a failure is only logged."""
+        if where.channel and changed and (failure := await self._called(self._update(where.channel, changed))):
+            LOG.warning("a message could not be redrawn: %s", failure)
+
     async def _tries(self, where: Where, form: Message, *, public: bool) -> AsyncIterator[str]:
         """Each way in turn: why it failed, or the empty word once one worked."""
         ways: list[tuple[object, Callable[[], Awaitable[str]]]] = [
@@ -278,6 +283,9 @@ class Answers:
         await self._client.chat_postEphemeral(
             channel=where.channel or "", user=where.user, thread_ts=where.thread_ts, **form.payload()
         )
+
+    async def _update(self, channel: str, changed: Mapping[str, Any]) -> None:
+        await self._client.chat_update(channel=channel, **changed)
 
     async def _direct(self, where: Where, form: Message) -> None:
         await self._client.chat_postMessage(

@@ -17,6 +17,7 @@ from slack_sdk.errors import SlackApiError
 from bot.core.fix_plan import Plan
 from bot.core.permissions import Verb
 from bot.services.fix import Refusal
+from bot.slack.alert_parts import UNDO
 from bot.slack.blocks import View
 from bot.slack.errors import error_word
 from bot.slack.intake import Ack, Intake, Request, broken
@@ -91,6 +92,7 @@ class Fixing:
         if isinstance(result, Refusal):
             await self._intake.tell(request, mrkdwn("🚫 {}", _why(result)))
         else:
+            await self._intake.spent(request, UNDO)
             told = [mrkdwn("• {}", prose(line, 300)) for line in result.lines]
             await self._intake.tell(request, lines(Mrkdwn("↩️ Undone."), *told))
 

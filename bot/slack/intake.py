@@ -12,14 +12,14 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bot.core.forecast import plain_span
 from bot.core.permissions import Person, Verb
 from bot.slack.client import Answers, Where
 from bot.slack.deps import SlackDeps
-from bot.slack.payload import Body, key_of, person_of, where_of
+from bot.slack.payload import Body, key_of, message_of, person_of, where_of, without
 from bot.slack.rate import RateLimit
 from bot.slack.replies import note, refusal
 from bot.slack.text import Mrkdwn, code, mrkdwn, prose
@@ -36,11 +36,15 @@ TOO_BUSY = Mrkdwn("mfi has too much to do at this moment; nothing was done. Plea
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One thing that somebody asked for. `certain`: it was noted as new, so acting on it can't happen twice."""
+    """One thing that somebody asked for. `certain`: it was noted as new, so acting on it can't happen twice.
+
+    `message`: the one in which they pressed a button, as Slack tells it; empty if it was none.
+    """
 
     person: Person
     where: Where
     certain: bool
+    message: Body = field(default_factory=dict, repr=False)
 
 
 class Intake:
@@ -58,8 +62,11 @@ class Intake:
                 fresh = await self.deps.store.write(lambda db: inbox.admit(db, key, now))
         except (StoreError, TimeoutError) as error:
             LOG.warning("a delivery could not be noted (%s)", type(error).__name__)
-            return Request(person=person_of(body), where=where_of(body), certain=False)
-        return Request(person=person_of(body), where=where_of(body), certain=True) if fresh else None
+            fresh = None
+        request = Request(
+            person=person_of(body), where=where_of(body), certain=fresh is not None, message=message_of(body)
+        )
+        return None if fresh is False else request
 
     def work(self, request: Request, what: str, job: Coroutine[Any, Any, None]) -> None:
         """Do it in the background; the person hears of every failure."""
@@ -77,6 +84,10 @@ class Intake:
     async def tell(self, request: Request, text: Mrkdwn) -> None:
         """A short answer to this person alone."""
         await self.answers.say(request.where, note(text))
+
+    async def spent(self, request: Request, *buttons: str) -> None:
+        """These buttons have had their effect: the message shows them no more."""
+        await self.answers.redraw(request.where, without(request.message, buttons))
 
     async def welcome(self, request: Request) -> bool:
         """May this person use mfi at all just now? A refusal is explained; only decisions to act are audited."""

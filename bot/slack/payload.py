@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from bot.core.permissions import Person
@@ -76,6 +76,29 @@ def typed_of(view: Body, block: str, limit: int = 1000) -> str:
 def view_of(body: Body) -> str | None:
     """The id of the dialog in which a button was pressed; None: it was pressed in a message."""
     return _text(_object(body, "view"), "id")
+
+
+def message_of(body: Body) -> Body:
+    """The message in which a button was pressed; empty for a dialog, the Home tab and what one person alone sees."""
+    return _object(body, "message")
+
+
+def without(message: Body, buttons: Collection[str]) -> Body:
+    """What chat.update takes to show a message without the buttons of these action ids; empty: nothing changes."""
+    shown = message.get("blocks")
+    blocks = [block for block in shown if isinstance(block, Mapping)] if isinstance(shown, list) else []
+    kept = [left for block in blocks if (left := _less(block, buttons))]
+    ts = _text(message, "ts")
+    return {"ts": ts, "text": _text(message, "text") or "", "blocks": kept} if ts and kept and kept != blocks else {}
+
+
+def _less(block: Body, buttons: Collection[str]) -> Body | None:
+    """The block without these buttons; None: nothing is left of it."""
+    elements = block.get("elements")
+    if block.get("type") != "actions" or not isinstance(elements, list):
+        return block
+    kept = [e for e in elements if not (isinstance(e, Mapping) and e.get("action_id") in buttons)]
+    return {**block, "elements": kept} if kept else None
 
 
 def trigger_of(body: Body) -> str:

@@ -32,6 +32,10 @@ async def asked_for(live: Any) -> tuple[str, Any]:
     return action.id, message
 
 
+def labels(message: Any) -> list[str]:
+    return [e["text"]["text"] for b in message.blocks for e in b.get("elements", []) if e["type"] == "button"]
+
+
 async def state_of(live: Any, action_id: str) -> Any:
     return await live.store.read(lambda db: actions.get(db, action_id))
 
@@ -42,8 +46,7 @@ async def test_the_request_shows_steps_until_when_and_both_buttons(live: Any) ->
     assert "A second person has to approve it" in message.visible
     assert "• Reject 7 messages: a bounce each" in message.visible
     assert "before <!date^1772422200^" in message.visible
-    labels = [e["text"]["text"] for b in message.blocks for e in b.get("elements", []) if e["type"] == "button"]
-    assert labels == ["Approve…", "Decline"]
+    assert labels(message) == ["Approve…", "Decline"]
 
 
 async def test_a_second_admins_approval_runs_it_once(live: Any) -> None:
@@ -56,10 +59,33 @@ async def test_a_second_admins_approval_runs_it_once(live: Any) -> None:
     assert (row.actor, row.verb, row.allowed) == (OTHER_ADMIN, "approve", True)
 
 
+async def test_buttons_that_had_their_effect_are_shown_no_more(live: Any) -> None:
+    _, message = await asked_for(live)
+    told_apart_by = message.metadata
+    await live.slack.click(ADMIN, message, "mfi.approve")
+    await notes(live, ADMIN)
+    assert labels(message) == ["Approve…", "Decline"], "a refusal leaves the decision to others"
+    await live.slack.click(OTHER_ADMIN, message, "mfi.approve")
+    await notes(live, OTHER_ADMIN)
+    assert labels(message) == []
+    assert "• Reject 7 messages: a bounce each" in message.visible
+    assert message.metadata == told_apart_by
+
+
+async def test_a_message_that_slack_does_not_redraw_spoils_no_approval(live: Any, caplog: Any) -> None:
+    action_id, message = await asked_for(live)
+    live.slack.faults.error("cant_update_message", "chat.update")
+    await live.slack.click(OTHER_ADMIN, message, "mfi.approve")
+    assert "It runs: the thread tells each step" in await notes(live, OTHER_ADMIN)
+    assert live.fix.executed == [action_id]
+    assert "a message could not be redrawn: cant_update_message" in caplog.text
+
+
 async def test_whoever_asked_cannot_approve_but_can_take_it_back(live: Any) -> None:
     action_id, message = await asked_for(live)
     await live.slack.click(ADMIN, message, "mfi.approve")
     assert "a second person has to approve it" in await notes(live, ADMIN)
+    live.slack.faults.error("cant_update_message", "chat.update")  # so that somebody else can still click
     await live.slack.click(ADMIN, message, "mfi.decline")
     assert "Declined: nothing was done" in await notes(live, ADMIN, 2)
     assert (await state_of(live, action_id)).state is ActionState.FAILED

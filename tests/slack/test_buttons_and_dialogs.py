@@ -279,6 +279,7 @@ async def test_undo_from_the_report_in_the_thread(live: Any) -> None:
     assert "↩️ Undone.\n• Restored." in said
     assert live.fix.undone == [("act-9", ADMIN)]
     assert live.slack.ephemerals(ADMIN, CHANNEL)[0].thread_ts == reply.thread_ts, "answered where it was asked"
+    assert not [block for block in reply.blocks if block["type"] == "actions"], "it can't be undone once more"
 
 
 async def test_an_undo_that_is_refused_says_why(live: Any) -> None:
@@ -286,6 +287,7 @@ async def test_an_undo_that_is_refused_says_why(live: Any) -> None:
     live.fix.refusal = Refusal(reason=f"<@{OTHER_ADMIN}> undid this already.", actor=OTHER_ADMIN)
     await live.slack.click(ADMIN, reply, "mfi.undo")
     assert f"🚫 <@{OTHER_ADMIN}> undid this already." in await notes(live, ADMIN)
+    assert [block for block in reply.blocks if block["type"] == "actions"], "an undo that failed can be tried again"
 
 
 async def test_a_reader_can_not_undo(live: Any) -> None:

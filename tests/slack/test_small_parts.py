@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.core.permissions import Person
-from bot.slack.payload import action_of, chosen_of, key_of, person_of, typed_of, where_of
+from bot.slack.payload import action_of, chosen_of, key_of, person_of, typed_of, where_of, without
 from bot.slack.rate import Rate, RateLimit
 from bot.slack.tasks import Tasks
 
@@ -144,6 +144,33 @@ def test_the_same_delivery_has_the_same_key_and_another_has_not() -> None:
 )
 def test_what_was_clicked(body: dict[str, Any], expected: tuple[str, str]) -> None:
     assert action_of(body) == expected
+
+
+SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "Steps"}}
+YES, NO, LINK = ({"type": "button", "action_id": name} for name in ("yes", "no", "link"))
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ({"ts": "1.2", "text": "a", "blocks": [SECTION, {"type": "actions", "elements": [YES, NO]}]}, [SECTION]),
+        (
+            {"ts": "1.2", "text": "a", "blocks": [SECTION, {"type": "actions", "elements": [YES, LINK]}]},
+            [SECTION, {"type": "actions", "elements": [LINK]}],
+        ),
+        ({"ts": "1.2", "text": "a", "blocks": [SECTION, {"type": "actions", "elements": [LINK]}]}, None),
+        ({"ts": "1.2", "text": "a", "blocks": [{"type": "actions", "elements": [YES]}]}, None),
+        ({"text": "a", "blocks": [SECTION, {"type": "actions", "elements": [YES]}]}, None),
+        ({"ts": "1.2", "blocks": "odd"}, None),
+        ({"ts": "1.2", "blocks": ["odd", {"type": "actions", "elements": "odd"}]}, None),
+        ({}, None),
+    ],
+)
+def test_a_message_loses_the_buttons_that_had_their_effect_and_nothing_else(
+    message: dict[str, Any], shown: list[Any] | None
+) -> None:
+    expected = {"ts": "1.2", "text": "a", "blocks": shown} if shown else {}
+    assert without(message, ("yes", "no")) == expected
 
 
 def test_what_was_filled_in() -> None:
