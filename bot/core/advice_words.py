@@ -1,8 +1,8 @@
 """What to do about the codes of an outage on a Postfix relay and on an Exchange Server, in their own words. Pure data.
 
 Causes name the details (bot's causes, knowledge/causes.py) that make them likely. Commands are those of the manual
-pages postqueue(1), postconf(1), postmap(1), posttls-finger(1) and of the Exchange Management Shell. Port 25 stands for
-the next hop's port, mail.contoso.com for the server, contoso.com for the recipient domain.
+pages postqueue(1), postconf(1), postmap(1), posttls-finger(1), of the Exchange Management Shell and of Windows. Port 25
+stands for the next hop's port, mail.contoso.com for the server, contoso.com for the recipient domain.
 """
 
 from __future__ import annotations
@@ -155,7 +155,50 @@ _POSTFIX = {
     ),
 }
 
+_SESSION_LOG = (
+    "`Set-SendConnector -Identity <connector> -ProtocolLoggingLevel Verbose`; after the next try, read the newest log "
+    "in `SendProtocolLogPath` (`Get-TransportService`; with `FrontendProxyEnabled`, `Get-FrontendTransportService`)."
+)
+"""An Exchange server has no posttls-finger: what it says and hears stands in its protocol log, once that is on."""
+_RETRY = "Retry-Queue -Filter \"Status -eq 'Retry'\""
+"""For the queues of the server that it is typed on. -Resubmit also routes anew what waits, for a changed connector."""
+
 _EXCHANGE_SERVER = {
+    "4.4.312": Advice(
+        causes=(
+            (
+                ("servfail", "dns_timeout", "dns_error", "dns_refused", "lame"),
+                "The DNS servers that your Exchange servers ask, or the zone's own name servers, give no usable "
+                "answer.",
+            ),
+            (
+                ("nxdomain",),
+                "The send connector's smart host is misspelt or left DNS, or the domain's registration ran out.",
+            ),
+            (
+                ("nxdomain",),
+                "A network adapter lists public DNS servers beside your own; they do not know internal names.",
+            ),
+            (
+                ("nodata", "null_mx"),
+                "The name has no record to deliver to (neither MX nor address), or says that it takes no mail.",
+            ),
+            (("bogus",), "The zone's DNSSEC signatures are broken, so a validating resolver refuses its answer."),
+        ),
+        steps=(
+            "On the Exchange server: `Get-Queue | Format-List Identity,NextHopDomain,LastError` shows which name "
+            "fails; `Resolve-DnsName mail.contoso.com` and `Resolve-DnsName contoso.com -Type MX`, what DNS answers.",
+            "Which DNS servers are asked? `Get-TransportService | Format-List Name,*DNSAdapter*,*DNSServers`: the "
+            "external ones if the connector has `UseExternalDNSServersEnabled`. Try each: `Resolve-DnsName "
+            "mail.contoso.com -Server <address>`.",
+            "Is the next hop right? `Get-SendConnector | Format-List Name,AddressSpaces,SmartHosts`. A smart host is "
+            "misspelt or gone: `Set-SendConnector -Identity <connector> -SmartHosts <server>`.",
+            "The zone is at fault: put its record back, or call its DNS hosting service. In a hurry, if the connector "
+            "has a smart host: that one's IP address in `-SmartHosts` for the time being.",
+            f"DNS answers rightly again: `{_RETRY}` on each Exchange server tries what waits at once; after a change "
+            "of the connector, with `-Resubmit $true`.",
+        ),
+    ),
     "4.4.315": Advice(
         causes=(
             (("connect_timeout",), "The destination server, or the line in front of it, is down."),
@@ -184,9 +227,103 @@ _EXCHANGE_SERVER = {
             "There is: on it, the mail service has to listen on port 25 (`netstat -an`; if it runs Exchange Server: "
             "`Get-Service MSExchangeTransport, MSExchangeFrontEndTransport`).",
             "It listens: its firewall must let TCP 25 in from your Exchange servers' own addresses.",
-            "It moved: `Set-SendConnector -Identity <connector> -SmartHosts <server>`, then `Get-Queue | Retry-Queue`.",
+            f"It moved: `Set-SendConnector -Identity <connector> -SmartHosts <server>`, then `{_RETRY} -Resubmit "
+            "$true` on each Exchange server.",
             "There is none any more: use Fix now where it is offered, or by hand: the accepted domain to Authoritative "
             "once all valid recipients exist here, then `Set-SendConnector -Identity <connector> -Enabled $false`.",
+        ),
+    ),
+    "4.4.317": Advice(
+        causes=(
+            (
+                ("no_starttls", "starttls_rejected"),
+                "The send connector demands TLS (`RequireTLS`), but the server offers no STARTTLS or declines to "
+                "begin it.",
+            ),
+            (
+                ("tls_failed", "tls_version", "tls_alert", "client_certificate_wanted"),
+                "The TLS handshake fails: no protocol version or cipher in common, or a fault in the server's TLS.",
+            ),
+            (
+                ("tls_failed", "client_certificate_wanted"),
+                "Your Exchange server's own certificate is missing, unusable or not bound to SMTP (NoCredentials, "
+                "UnknownCredentials).",
+            ),
+            (
+                ("cert_expired", "cert_name", "cert_untrusted", "cert_self_signed", "cert_revoked"),
+                "The server's certificate is not what the send connector's `TlsAuthLevel` and `TlsDomain` accept.",
+            ),
+            (
+                ("smtp_error", "rate_limited", "busy", "reputation"),
+                "The server answers the greeting or EHLO with an error: overloaded, in maintenance, or it blocks your "
+                "Exchange servers' addresses.",
+            ),
+            (("not_smtp",), "Something other than a mail server answers at that address and port."),
+        ),
+        steps=(
+            f"See it as Exchange does: {_SESSION_LOG}",
+            "What is demanded of it? `Get-SendConnector -Identity <connector> | Format-List RequireTLS,TlsAuthLevel,"
+            "TlsDomain,SmartHostAuthMechanism` (BasicAuthRequireTLS demands TLS, too).",
+            "No STARTTLS: give the server a certificate and switch TLS on (Exchange Server there: "
+            "`Enable-ExchangeCertificate -Thumbprint <thumbprint> -Services SMTP`), or find the firewall that strips "
+            "STARTTLS.",
+            "The handshake fails: TLS 1.2 has to be on at both ends. The log says NoCredentials or "
+            "UnknownCredentials: bind a valid certificate to SMTP here, with `Enable-ExchangeCertificate`, too.",
+            "An error greeting: read the server's log of that time; end the overload, or take your Exchange servers' "
+            "addresses off its block list.",
+            "It cannot do TLS, need not, and your policy permits: `Set-SendConnector -Identity <connector> -RequireTLS "
+            "$false -TlsAuthLevel $null -TlsDomain $null`. Note the old values and put them back afterwards.",
+        ),
+    ),
+    "4.4.318": Advice(
+        causes=(
+            (("closed", "reset"), "A firewall inspects SMTP and breaks sessions that it does not understand."),
+            (("stalled",), "The server hangs, or lacks memory, disk or threads, and runs into time-outs."),
+            (
+                ("closed",),
+                "The server limits connections, or drops your Exchange servers' addresses without an answer.",
+            ),
+            ((), "The line between the two loses packets, or drops large ones (VPN)."),
+        ),
+        steps=(
+            f"Where does it break? {_SESSION_LOG}",
+            "Compare with the server's own log: if it never saw the session, something in front of it hangs up. Turn "
+            "off SMTP inspection for TCP 25 on that firewall.",
+            "Look at the server's health: free disk and memory, restarts of its mail service (if it runs Exchange "
+            "Server, the events 15004 to 15007 tell of back pressure).",
+            "Does it limit connections from one address? If it runs Exchange Server: `Get-ReceiveConnector | "
+            "Format-List Name,MaxInboundConnection*`; here `Get-TransportService | Format-List "
+            "Name,MaxPerDomainOutboundConnections`.",
+            "Large messages only: packet size on the path, `ping -4 -f -l 1472 mail.contoso.com` on the Exchange server.",
+        ),
+    ),
+    "4.7.320": Advice(
+        causes=(
+            (("cert_expired", "cert_not_yet_valid"), "The certificate has expired, or its time has not begun yet."),
+            (
+                ("cert_name",),
+                "Its names do not match the send connector's `TlsDomain` (if that is empty: the recipient's domain).",
+            ),
+            (
+                ("cert_untrusted", "cert_self_signed", "cert_missing_intermediate"),
+                "Its chain does not lead to a root that Windows on your Exchange servers trusts: self-signed, a "
+                "private CA, or the server does not send the intermediate.",
+            ),
+            (("cert_revoked",), "It was revoked by its issuer."),
+            ((), "A new certificate was installed, but not on every server behind the name."),
+        ),
+        steps=(
+            f"See what Exchange meets: {_SESSION_LOG}",
+            "What is demanded of it? `Get-SendConnector -Identity <connector> | Format-List RequireTLS,TlsAuthLevel,"
+            "TlsDomain`. Compare with the certificate in the log: names, issuer, thumbprint.",
+            "Expired or revoked: renew it and install it with the full chain, on every server behind the name "
+            "(Exchange Server there: `Enable-ExchangeCertificate -Thumbprint <thumbprint> -Services SMTP`).",
+            "Wrong name: install the right certificate; if the new name is meant, `Set-SendConnector -Identity "
+            "<connector> -TlsDomain <name>`.",
+            "Untrusted: the server has to send the intermediate, too; a private CA's root belongs on every Exchange "
+            "server of yours: `Import-Certificate -FilePath <file> -CertStoreLocation Cert:\\LocalMachine\\Root`.",
+            "Renewal takes long and your policy permits: `Set-SendConnector -Identity <connector> -TlsAuthLevel "
+            "EncryptionOnly -TlsDomain $null` takes any certificate. Note the old values and put them back afterwards.",
         ),
     ),
 }

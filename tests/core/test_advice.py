@@ -10,12 +10,60 @@ import pytest
 from bot.core.advice import fitting, is_own
 from bot.core.advice_words import OWN
 from bot.core.capabilities import Family
+from bot.slack.remedy import shown_steps, with_own_names
 from knowledge.articles import articles
+from knowledge.diagnose import diagnose
 from knowledge.signals import TAGS
 
 OUTAGES = ("4.4.312", "4.4.315", "4.4.316", "4.4.317", "4.4.318", "4.7.320")
 CLOUD = r"Microsoft 365|Exchange Online|Office 365|endpoint set|AcceptedDomain|OutboundConnector"
 EXCHANGE = rf"{CLOUD}|Exchange|\b(Get|Set|Test)-[A-Z]|admin center|TlsDomain"
+ELSEWHERE = {
+    Family.POSTFIX: EXCHANGE,
+    Family.EXCHANGE_SERVER: rf"{CLOUD}|InboundConnector|[Tt]enant|admin center|TlsSettings|Entra"
+    r"|[Pp]ostfix|\bpost[a-z]+\b|openssl|\bdig\b|\bnc\b|/etc/|/var/",
+}
+"""Words of the other mail systems and their tools, which an own text never has."""
+
+DOCUMENTED = {
+    "Enable-ExchangeCertificate": {"Thumbprint", "Services"},
+    "Format-List": set(),
+    "Get-FrontendTransportService": set(),
+    "Get-Queue": set(),
+    "Get-ReceiveConnector": set(),
+    "Get-SendConnector": {"Identity"},
+    "Get-Service": set(),
+    "Get-TransportService": set(),
+    "Import-Certificate": {"FilePath", "CertStoreLocation"},
+    "Resolve-DnsName": {"Type", "Server"},
+    "Retry-Queue": {"Filter", "Resubmit"},
+    "Set-SendConnector": {
+        "Enabled",
+        "Identity",
+        "ProtocolLoggingLevel",
+        "RequireTLS",
+        "SmartHosts",
+        "TlsAuthLevel",
+        "TlsDomain",
+    },
+    "Test-NetConnection": {"Port"},
+}
+"""Cmdlet → its parameters that the steps for an Exchange Server use, each looked up in Microsoft's reference."""
+SETTINGS = {
+    "Get-Queue": {"Identity", "NextHopDomain", "LastError"},
+    "Get-ReceiveConnector": {"Name", "MaxInboundConnection*"},
+    "Get-SendConnector": {
+        "Name",
+        "AddressSpaces",
+        "RequireTLS",
+        "SmartHostAuthMechanism",
+        "SmartHosts",
+        "TlsAuthLevel",
+        "TlsDomain",
+    },
+    "Get-TransportService": {"Name", "MaxPerDomainOutboundConnections", "*DNSAdapter*", "*DNSServers"},
+}
+"""Cmdlet → the settings of its answer that the steps ask for."""
 
 
 def test_exchange_online_has_the_articles_as_they_stand() -> None:
@@ -33,12 +81,23 @@ def test_no_cause_and_no_step_of_another_mail_system_is_left(family: Family, for
         assert not [text for text in texts if re.search(foreign, text)], about.code
 
 
-def test_every_code_of_an_outage_has_own_words_for_postfix() -> None:
-    assert sorted(OWN[Family.POSTFIX]) == sorted(OUTAGES)
+@pytest.mark.parametrize("family", sorted(OWN))
+def test_every_code_of_an_outage_has_own_words(family: Family) -> None:
+    assert sorted(OWN[family]) == sorted(OUTAGES)
     for code in OUTAGES:
         about = articles().for_code(code)
-        assert is_own(about, Family.POSTFIX)
-        assert len(fitting(about, Family.POSTFIX).fixes) >= 4
+        assert is_own(about, family)
+        assert len(fitting(about, family).fixes) >= 4
+
+
+@pytest.mark.parametrize("family", sorted(OWN))
+def test_own_words_answer_to_the_details_of_the_article_and_name_no_other_mail_system(family: Family) -> None:
+    for code, advice in OWN[family].items():
+        about = articles().for_code(code)
+        answered = {tag for tags, _ in advice.causes for tag in tags}
+        assert answered == {tag for tags in about.cause_tags for tag in tags}, code
+        texts = (*advice.steps, *(words for _, words in advice.causes))
+        assert not [text for text in texts if re.search(ELSEWHERE[family], text)], code
 
 
 @pytest.mark.parametrize("family", sorted(OWN))
@@ -48,6 +107,59 @@ def test_own_words_are_short_enough_for_an_alert_and_name_known_details(family: 
         for text in (*advice.steps, *(words for _, words in advice.causes)):
             assert len(text) <= 250, text
             assert text.count("`") % 2 == 0, text
+
+
+@pytest.mark.parametrize("family", sorted(OWN))
+def test_an_alert_shows_every_own_step_in_full(family: Family) -> None:
+    for code in OWN[family]:
+        fits = fitting(articles().for_code(code), family, 2525)
+        steps = with_own_names(fits.fixes, "gateway01.mail.fabrikam.example", "fabrikam.example")
+        shown = shown_steps(steps, fits, family=family)
+        assert len(shown) == len(steps)
+        assert not [step for step in shown if step.endswith("…")], code
+        assert sum(map(len, shown)) < 2000, code
+
+
+@pytest.mark.parametrize("code", OUTAGES)
+def test_steps_for_an_exchange_server_type_documented_commands_only(code: str) -> None:
+    for step in OWN[Family.EXCHANGE_SERVER][code].steps:
+        for span in re.findall(r"`([^`]+)`", step):
+            for command in span.split(" | "):
+                name = command.split()[0]
+                if re.fullmatch(r"[A-Z][a-z]+-[A-Z]\w+", name):
+                    used = set(re.findall(r" -([A-Z]\w+)", command))
+                    assert used <= DOCUMENTED[name], command
+            if asked := re.fullmatch(r"(Get-\w+).* \| Format-List (\S+)", span):
+                assert set(asked[2].split(",")) <= SETTINGS[asked[1]], span
+
+
+def test_a_send_connector_is_only_loosened_in_a_way_that_exchange_server_accepts() -> None:
+    """It refuses an authentication level without RequireTLS, and a TlsDomain without the level DomainValidation."""
+    every = [step for advice in OWN[Family.EXCHANGE_SERVER].values() for step in advice.steps]
+    loosened = [step for step in every if "-TlsAuthLevel " in step or "-RequireTLS " in step]
+    assert len(loosened) == 2
+    for step in loosened:
+        assert "-TlsDomain $null" in step and "your policy permits" in step and "put them back" in step
+        assert ("-RequireTLS $false" in step) == ("-TlsAuthLevel $null" in step)
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "first"),
+    [
+        ("451 4.4.0 DNS query failed. The error was: DNS query failed with error ErrorRetry", "4.4.312", "DNS servers"),
+        ("451 4.4.0 DNS query failed. The error was: SMTPSEND.DNS.NonExistentDomain", "4.4.312", "misspelt"),
+        ("451 5.7.3 STARTTLS is required to send mail", "4.4.317", "RequireTLS"),
+        ("451 4.4.0 TLS negotiation failed with error NoCredentials", "4.4.317", "handshake"),
+        ("421 4.4.2 Connection dropped due to ConnectionReset", "4.4.318", "inspects"),
+        ("454 4.7.5 Certificate validation failure, Reason:SubjectMismatch", "4.7.320", "TlsDomain"),
+        ("454 4.7.5 Certificate validation failure, Reason:UntrustedRoot", "4.7.320", "Windows"),
+    ],
+)
+def test_what_an_exchange_servers_queue_says_leads_to_its_own_cause(said: str, code: str, first: str) -> None:
+    told = diagnose(said)
+    assert told.code == code
+    likely = [words for tags, words in OWN[Family.EXCHANGE_SERVER][code].causes if told.cause in tags]
+    assert first in likely[0]
 
 
 def test_an_article_without_own_words_keeps_the_steps_that_fit() -> None:
