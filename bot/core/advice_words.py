@@ -294,7 +294,7 @@ _EXCHANGE_SERVER = {
             "Does it limit connections from one address? If it runs Exchange Server: `Get-ReceiveConnector | "
             "Format-List Name,MaxInboundConnection*`; here `Get-TransportService | Format-List "
             "Name,MaxPerDomainOutboundConnections`.",
-            "Large messages only: packet size on the path, `ping -4 -f -l 1472 mail.contoso.com` on the Exchange server.",
+            "Large messages only: packet size on the path, `ping -4 -f -l 1472 mail.contoso.com` on your server.",
         ),
     ),
     "4.7.320": Advice(
