@@ -14,7 +14,7 @@ demo: .venv/run.stamp  ## bot + sandbox Slack + broken mail servers on loopback;
 
 test: .venv/dev.stamp  ## all tests, small profiles, with coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(ARGS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --fail-under=92
 	@$(BIN)/coverage report --include='bot/core/*,knowledge/*,storage/records.py' --fail-under=100

@@ -48,7 +48,7 @@ DOCUMENTED = {
     },
     "Test-NetConnection": {"Port"},
 }
-"""Cmdlet → its parameters that the steps for an Exchange Server use, each looked up in Microsoft's reference."""
+"""Cmdlet → its parameters that the steps for an Exchange Server use, as Microsoft documents them."""
 SETTINGS = {
     "Get-Queue": {"Identity", "NextHopDomain", "LastError"},
     "Get-ReceiveConnector": {"Name", "MaxInboundConnection*"},

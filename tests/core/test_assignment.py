@@ -119,7 +119,7 @@ def test_a_message_costs_the_same_among_five_hundred_connectors_with_addresses(s
         for i in range(1, 501)
     ]
     find = assigner(listed, DOMAINS)
-    begun = time.perf_counter()
+    begun = time.process_time()
     for n in range(20_000):
         i = n % 500 + 1
         more = (
@@ -129,7 +129,7 @@ def test_a_message_costs_the_same_among_five_hundred_connectors_with_addresses(s
         )
         to = f"u{n}@x{n}.test" if shared and n % 2 else f"u{n}@d{i}.test"
         assert find(message(to, **more)) == (None if shared and n % 2 else i)
-    assert time.perf_counter() - begun < 5, "it took 40 s when every message was held against every connector"
+    assert time.process_time() - begun < 5, "it took 40 s when every message was held against every connector"
 
 
 def test_an_assignment_holds_as_long_as_what_it_rests_on() -> None:

@@ -310,6 +310,6 @@ ALSO_HOSTILE = [
 @pytest.mark.parametrize("piece", HOSTILE + ALSO_HOSTILE)
 def test_a_hostile_megabyte_costs_no_more_than_a_bounded_moment(piece: str) -> None:
     text = piece * (1024 * 1024 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     diagnose(text)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
