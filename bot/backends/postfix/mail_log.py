@@ -1,8 +1,9 @@
 """How mail left, read from the mail log's lines. Pure.
 
-Lines of delivery agents: `…: QUEUEID: to=<…>, relay=…, delay=…, dsn=5.1.1, status=bounced (…)`; of the queue manager
-for a whole message: `…: QUEUEID: from=<…>, status=expired, returned to sender`. Both time stamps are read: syslog's
-(local time without a year) and RFC 3339. Only this instance's lines count: they carry its syslog_name.
+Lines of delivery agents: `…: QUEUEID: to=<…>, relay=…, delay=…, dsn=5.1.1, status=bounced (…)`, with more members that
+depend on Postfix's version; of the queue manager for a whole message: `…: QUEUEID: from=<…>, status=expired, returned
+to sender`. Both time stamps are read: syslog's (local time without a year) and RFC 3339. Only this instance's lines
+count: they carry its syslog_name.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ _LINE = re.compile(
     r"(?P<at>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.]{8,15}(?:Z|[+-]\d\d:\d\d)) (?:\S{1,255} )?"
     r"(?P<program>[^\s\[]{1,100})\[\d+\]: (?P<id>[0-9A-Za-z]{5,32}): (?P<rest>.*)"
 )
+_MORE = r"(?:[a-z_]{1,40}=[^,]{0,400}, ){0,16}?"
+"""conn_use, delays, since Postfix 3.11 tls, and whatever a later one adds. Bounded: no line takes long to read."""
 _RECIPIENT = re.compile(
-    r"to=<(?P<to>[^>]*)>, (?:orig_to=<[^>]*>, )?relay=[^,]*, (?:conn_use=\d+, )?"
-    r"delay=(?P<delay>\d{1,9}(?:\.\d{1,9})?), (?:delays=[\d./]+, )?"
+    rf"to=<(?P<to>[^>]*)>, (?:orig_to=<[^>]*>, )?relay=[^,]*, {_MORE}"
+    rf"delay=(?P<delay>\d{{1,9}}(?:\.\d{{1,9}})?), {_MORE}"
     r"dsn=(?P<dsn>[245]\.\d{1,3}\.\d{1,3}), status=(?P<status>[a-z]+) \((?P<text>.*)\)\s*"
 )
 _WHOLE = re.compile(r"from=<[^>]*>, status=(?P<status>(?:force-)?expired), returned to sender\s*")

@@ -180,6 +180,27 @@ def test_deliveries_and_bounces_are_read() -> None:
     assert (bounced.recipient, bounced.status, bounced.reason) == ("bob@a.test", "rejected", "5.1.1 Not known")
 
 
+@pytest.mark.parametrize(
+    ("after", "more"),
+    [
+        ("0.2/0.2, ", "tls=dane, "),
+        ("0.2/0.2, ", "tls=encrypt/(requiretls), "),
+        ("0.2/0.2, ", "tls=secure, some_day=what ever, "),
+        ("]:25, ", "conn_use=2, some_day=1, "),
+    ],
+)
+def test_what_a_later_postfix_tells_besides_costs_no_outcome(after: str, more: str) -> None:
+    """3.11 writes the TLS level, of its own accord."""
+    assert read(f"{HEAD}ABCDEF: {SENT.replace(after, after + more)}") == read(f"{HEAD}ABCDEF: {SENT}")
+
+
+@pytest.mark.parametrize("piece", ["a=b, ", "delay=1, ", "a=b, delay=1, ", "dsn=2.0.0, ", "aaaaaaa", ") ", "a="])
+def test_a_line_made_to_be_slow_is_read_like_any_other(piece: str) -> None:
+    """A peer chooses what stands in a line. Backtracking without bounds would take years for these."""
+    line = f"{HEAD}ABCDEF: to=<a@b.test>, relay=none, {piece * 2000}, status=sent (x"
+    assert read(*[line] * 100) == []
+
+
 def test_expiry_ends_a_whole_message() -> None:
     stamp = "2026-11-24T09:00:01.123456+02:00 relay postfix/qmgr[1]: "
     natural, forced = read(
