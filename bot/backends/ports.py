@@ -49,6 +49,8 @@ class Snapshot:
     so that silence means DELIVERED.
     `true_at`: when all this was so, where that isn't the moment of the read (a file that a script wrote earlier).
     `notes`: what was odd, one line each, for people.
+    `routed`: the mail system's own routing is known: a message without connector_key is carried by none of its
+    connectors, and nobody guesses one for it.
     """
 
     connectors: Sequence[ConnectorFacts] | None = None
@@ -58,6 +60,7 @@ class Snapshot:
     vanished: MessageStatus = MessageStatus.GONE
     true_at: datetime | None = None
     notes: tuple[str, ...] = ()
+    routed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

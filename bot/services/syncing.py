@@ -153,9 +153,9 @@ class Syncing:
         return await compare(
             self._store,
             name,
-            _assigned(roster, snapshot.messages),
+            _assigned(roster, snapshot.messages, routed=snapshot.routed),
             now,
-            ended=_assigned(roster, snapshot.ended),
+            ended=_assigned(roster, snapshot.ended, routed=snapshot.routed),
             vanished=snapshot.vanished,
         )
 
@@ -233,14 +233,19 @@ def _roster(db: Database, name: str) -> Roster:
     return [c for c in connectors.every(db) if c.backend == name], domains.every(db, name)
 
 
-def _assigned(roster: Roster, facts: Sequence[MessageFacts]) -> Iterator[tuple[MessageFacts, int | None]]:
-    """Each message with its code and its connector: the one that the mail system says, else the one that we find."""
+def _assigned(
+    roster: Roster, facts: Sequence[MessageFacts], *, routed: bool
+) -> Iterator[tuple[MessageFacts, int | None]]:
+    """Each message with its code and its connector: the one that the mail system says, else the one that we find.
+
+    `routed`: what the mail system says is all there is to know, so nothing is found instead.
+    """
     mine, known = roster
     by_key = {c.key: c.id for c in mine}
     find = assigner(mine, known)
     for message in _with_codes(facts):
-        stated = message.connector_key
-        yield message, by_key[stated] if stated in by_key else find(message)
+        carrier = by_key.get(message.connector_key or "")
+        yield message, find(message) if carrier is None and not routed else carrier
 
 
 def _with_codes(facts: Iterable[MessageFacts]) -> Iterator[MessageFacts]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -142,6 +143,26 @@ async def test_the_mail_system_says_which_connector_or_we_find_it(
         "unknown key": known["Contoso"],
         "nowhere": None,
     }
+
+
+async def test_where_the_mail_systems_own_routing_is_known_nobody_guesses_a_connector(
+    store: Store, lab: MailSystem, syncing: Syncing, clock: Any
+) -> None:
+    refused = {"reason": "450 4.4.316 refused"}
+    listed = [message("tried", clock, **refused), message("said", clock, connector_key="fabrikam", **refused)]
+    lab.parts = Snapshot(connectors=[connector("Contoso"), connector("Fabrikam")], messages=listed)
+    await syncing.sync("lab")
+    contoso, fabrikam = sorted(await store.read(connectors.every), key=lambda c: c.name)
+    listed.append(message("new", clock))
+
+    async def carriers() -> dict[str, int | None]:
+        refs = [(m.key, m.recipient) for m in listed]
+        return {m.key: m.connector_id for m in await store.read(lambda db: messages.get_refs(db, "lab", refs))}
+
+    assert await carriers() == {"tried": contoso.id, "said": fabrikam.id}
+    lab.parts = replace(lab.parts, routed=True)
+    await syncing.sync("lab")
+    assert await carriers() == {"tried": None, "said": fabrikam.id, "new": None}
 
 
 async def test_a_reason_without_a_code_is_diagnosed(
