@@ -143,7 +143,7 @@ def _hop_of(routing: Routing, pattern: str, value: str) -> Hop | None:
     if pattern == ANY:
         route = Route.parse(value)
         base = Route.parse(routing.default_transport)
-        nexthop = route.nexthop or ("" if route.transport else routing.relayhost or base.nexthop)
+        nexthop = route.nexthop or ("" if route.transport else base.nexthop or routing.relayhost)
         return Hop(route.transport or base.transport, nexthop) if nexthop else None
     if domain.startswith(".") and not Route.parse(value).nexthop:
         return None

@@ -1,8 +1,8 @@
 """Which next hop carries a recipient's mail, looked up as Postfix itself looks it up. Pure.
 
 Order (transport(5), trivial-rewrite(8)): user+extension@domain, user@domain, domain, .parent domains, `*`, each in all
-tables before the next; a table's entry wins over everything; local and virtual domains are delivered here; else
-relayhost; else the domain itself by its MX. Not followed, and said in notes: tables that can't be listed, and next
+tables before the next; a table's entry wins over everything; local and virtual domains are delivered here; else the
+next hop that relay_transport or default_transport names; else relayhost; else the domain itself by its MX. Not followed, and said in notes: tables that can't be listed, and next
 hops that depend on the sender.
 """
 
@@ -82,7 +82,7 @@ class Routing:
     def default_hop(self) -> Hop | None:
         """Where all other mail goes; None: to each domain's own MX."""
         route = Route.parse(self.default_transport)
-        nexthop = self.relayhost or route.nexthop
+        nexthop = route.nexthop or self.relayhost
         return Hop(route.transport, nexthop) if nexthop else None
 
     @cached_property
@@ -110,7 +110,7 @@ class Routing:
         if domain in self.local:
             return None
         base = Route.parse(self.relay_transport if self.is_relayed(domain) else self.default_transport)
-        return Hop(base.transport, route.nexthop or self.relayhost or base.nexthop or domain)
+        return Hop(base.transport, route.nexthop or base.nexthop or self.relayhost or domain)
 
     def _key(self, hop: Hop | None) -> str | None:
         return hop.key if hop is not None and hop.is_network(self.services) else None

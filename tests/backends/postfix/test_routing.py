@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +71,28 @@ ROUTING = Routing(
 def test_the_lookup_follows_postfix(recipient: str, key: str | None) -> None:
     assert ROUTING.connector_key(recipient) == key
     assert ROUTING.connector_key(recipient) == key, "from memory, too"
+
+
+def test_a_transports_own_next_hop_comes_before_relayhost() -> None:
+    routing = Routing(
+        services=SERVICES,
+        tables=[{"same.test": ":", "other.test": ":[other-hop.test]"}],
+        relay=frozenset({"ours.test"}),
+        relayhost="[smarthost.test]",
+        relay_transport="relay:[exchange.test]",
+        default_transport="smtp:[gateway.test]",
+    )
+    assert routing.connector_key("a@ours.test") == "relay:[exchange.test]"
+    assert routing.connector_key("a@same.test") == "smtp:[gateway.test]"
+    assert routing.connector_key("a@other.test") == "smtp:[other-hop.test]"
+    assert routing.connector_key("a@else.test") == "smtp:[gateway.test]"
+    assert {c.key: c.recipient_domains for c in made(routing)} == {
+        "smtp:[gateway.test]": ("same.test", "*"),
+        "smtp:[other-hop.test]": ("other.test",),
+        "relay:[exchange.test]": ("ours.test",),
+    }
+    everything = made(replace(routing, tables=[{"*": ":"}]))
+    assert ("smtp:[gateway.test]", ("*",)) in [(c.key, c.recipient_domains) for c in everything]
 
 
 def test_without_relayhost_mail_goes_to_the_domain_itself() -> None:
