@@ -221,11 +221,12 @@ def test_the_doctor_lists_what_is_wrong_and_fails(monkeypatch, capsys):
 
 
 def test_what_goes_to_a_file_or_a_pipe_is_not_folded(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setenv("MFI_EGRESS_CHECK", "127.0.0.1:9")
     monkeypatch.setenv("MFI_NAMESERVERS", "127.0.0.1:9")
     assert run(["doctor"]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if line and "to fix." not in line]
-    assert all(line.startswith(("✓ ", "· ", "✗ ", "    → ")) for line in lines)
+    assert [line for line in lines if not line.startswith(("✓ ", "· ", "✗ ", "    → "))] == []
 
 
 def test_a_mail_system_that_does_not_answer_is_named_and_fails(monkeypatch, capsys):

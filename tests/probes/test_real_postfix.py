@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -113,12 +114,18 @@ def _missing() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def postfix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postfix]:
+def open_directory() -> Iterator[Path]:
+    """Not in pytest's own directory: that one only its owner may enter."""
+    with TemporaryDirectory(prefix="mfi-postfix-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture(scope="module")
+def postfix(open_directory: Path) -> Iterator[Postfix]:
     if reason := _missing():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    home = tmp_path_factory.mktemp("postfix")
-    for above in (home, *list(home.parents)[:2]):
-        above.chmod(0o755)
+    home = open_directory
     ports, ca_file = _configure(home)
     command = ["/usr/sbin/postfix", "-c", str(home / "etc")]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
