@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-WAITING = {"acceptance"}
-"""Folders whose tests mostly wait for a browser and for mail that is tried again: they run beside all others."""
+WAITING = {"acceptance", "chaos"}
+"""Folders whose tests mostly wait: for a browser, for mail that is tried again, for a server to come back."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two groups, one for each of two workers: nothing that is timed runs beside its like."""
+    """Two groups, one for each of two workers: those that mostly wait, beside all others in their usual order."""
     tests = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(tests).parts[0]
