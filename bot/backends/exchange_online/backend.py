@@ -21,7 +21,7 @@ from bot.backends.exchange_online.graph_trace import GraphTrace
 from bot.backends.exchange_online.http import Sleep, Wire
 from bot.backends.exchange_online.invoke import Invoker
 from bot.backends.exchange_online.options import Options, Registration, read_options
-from bot.backends.exchange_online.queue import Queue
+from bot.backends.exchange_online.queue import Queue, QueueRead
 from bot.backends.exchange_online.rows import Json
 from bot.backends.exchange_online.signin import SignIn
 from bot.backends.exchange_online.trace_source import Trace
@@ -92,7 +92,7 @@ class ExchangeOnlineBackend:
             pick=pick or random.SystemRandom().randrange,
         )
         self._lifetime: tuple[datetime, timedelta, tuple[str, ...]] | None = None
-        self._last: tuple[datetime, Snapshot] | None = None
+        self._last: tuple[datetime, QueueRead] | None = None
         self._reading = asyncio.Lock()
 
     @property
@@ -111,18 +111,30 @@ class ExchangeOnlineBackend:
         return READS | ACTS if self._fixer else READS
 
     async def snapshot(self) -> Snapshot:
-        """Connectors, domains, and what waits. Where the budget doesn't allow another listing yet: the last one again,
-        with the moment at which it was true, for 5 minutes at most.
+        """Connectors and domains as they are, and what waits. Where the budget doesn't allow another listing yet: what
+        waited at the last one, with the moment at which that was true, for 5 minutes at most.
         """
         async with self._reading:
             now = self._wire.now()
-            if self._last is not None and not self._listing_is_due(now):
-                at, last = self._last
-                if timedelta(0) <= now - at < WINDOW:
-                    return replace(last, true_at=at)
-            snapshot = await self._read_all(now)
-            self._last = (now, snapshot)
-            return snapshot
+            # Never from memory: they cost no trace request, and old ones would take back what Fix now has changed.
+            rows = await connectors.read_connectors(self._invoker)
+            read = [self._facts(row) for row in rows]
+            listed = [facts for facts, _ in read]
+            accepted = await self._domains()
+            kept = self._last if self._last is not None and not self._listing_is_due(now) else None
+            again = kept is not None and timedelta(0) <= now - kept[0] < WINDOW
+            if kept is None or not again:
+                kept = self._last = (now, await self._read_queue(listed, accepted, now))
+            at, queue = kept
+            return Snapshot(
+                connectors=listed,
+                domains=accepted,
+                messages=queue.messages,
+                ended=queue.ended,
+                vanished=queue.vanished,
+                true_at=at if again else None,
+                notes=(*(note for _, odd in read for note in odd), *queue.notes, *self._clock_notes()),
+            )
 
     async def recipients(self, addresses: Iterable[str]) -> RecipientAnswer:
         """Ask the directory; what it doesn't surely answer for stays unknown."""
@@ -199,22 +211,12 @@ class ExchangeOnlineBackend:
         """Does our share of the requests allow as many pages as the last read took?"""
         return self._budget.free(now) >= min(self._queue.pages, self._budget.limit)
 
-    async def _read_all(self, now: datetime) -> Snapshot:
-        rows = await connectors.read_connectors(self._invoker)
-        read = [self._facts(row) for row in rows]
-        listed = [facts for facts, _ in read]
-        accepted = await self._domains()
+    async def _read_queue(
+        self, listed: Sequence[ConnectorFacts], accepted: Sequence[DomainFacts], now: datetime
+    ) -> QueueRead:
         lifetime, notes = await self._expires_after(now)
         queue = await self._queue.read(listed, accepted, lifetime)
-        odd = [note for _, each in read for note in each]
-        return Snapshot(
-            connectors=listed,
-            domains=accepted,
-            messages=queue.messages,
-            ended=queue.ended,
-            vanished=queue.vanished,
-            notes=(*odd, *notes, *queue.notes, *self._clock_notes()),
-        )
+        return replace(queue, notes=(*notes, *queue.notes))
 
     def _clock_notes(self) -> tuple[str, ...]:
         """Where our clock is behind, young mail is seen that much later."""

@@ -11,7 +11,7 @@ from bot.backends.ports import BackendError, Refused, Snapshot, Unreachable
 from bot.sandbox.exchange_online import Kind, SandboxTenant, TenantFault
 from bot.sandbox.mail_system import MailSystem
 from storage.records import ConnectorKind, DomainType, MessageFacts, MessageStatus
-from tests.backends.exchange_online.bench import START, TO_ONPREM, Clock, Waits, defer, deliver
+from tests.backends.exchange_online.bench import START, TO_ONPREM, TO_PARTNER, Clock, Waits, defer, deliver
 from tests.backends.exchange_online.conftest import Make
 
 TRACE_KINDS = (Kind.TRACE, Kind.TRACE_PAGE, Kind.DETAIL)
@@ -293,6 +293,21 @@ async def test_a_small_budget_gives_the_last_read_again_until_it_allows_another(
     later = await backend.snapshot()
     assert later.true_at is None
     assert len(waiting(later)) == 44
+
+
+async def test_what_was_changed_meanwhile_is_told_with_the_last_queue(make: Make, clock: Clock) -> None:
+    backend = make(BUDGET="10")
+    await backend.snapshot()
+    for _ in range(4):
+        clock.forward(seconds=30)
+        await backend.snapshot()
+    await backend.set_domain_type("onprem.test", DomainType.AUTHORITATIVE)
+    await backend.set_connector_enabled(TO_ONPREM, enabled=False)
+    again = await backend.snapshot()
+    assert again.true_at is not None
+    assert len(waiting(again)) == 4
+    assert {c.key: c.enabled for c in again.connectors or ()} == {TO_ONPREM: False, TO_PARTNER: True}
+    assert {d.name: d.type for d in again.domains or ()}["onprem.test"] is DomainType.AUTHORITATIVE
 
 
 async def test_a_connector_or_domain_that_cannot_be_read_is_an_error_not_a_shorter_list(
