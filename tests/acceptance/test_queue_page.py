@@ -10,13 +10,13 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, expect
 
 from bot.demo import bot_process
 from bot.sandbox.world import World
@@ -24,11 +24,10 @@ from bot.slack.manifest import manifest
 from storage import connectors, messages, meta, syncs
 from storage.connection import Store
 from storage.records import ConnectorFacts, ConnectorKind, MessageFacts, MessageStatus
+from tests.acceptance.page_client import PICTURES, SECOND, Client
 
 pytestmark = pytest.mark.browser
 
-PICTURES = Path("tests/pictures")
-SECOND = 1000.0
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 OFFICE, BRANCH, PLANT = "Contoso on-premises", "Branch office", "Plant gateway"
 REFUSED = "450 4.4.316 Connection refused [Message=Socket error code 10061]"
@@ -42,30 +41,10 @@ class Told(World):
         return {k: v for k, v in super().environment().items() if not k.startswith(("MFI_BACKENDS", "MFI_CONTOSO"))}
 
 
-@dataclass
-class Client:
-    """What a person does on the page."""
+class Visitor(Client):
+    """Somebody who keeps what they look at."""
 
-    page: Page
-    world: World
-
-    @property
-    def messages(self) -> Locator:
-        return self.page.get_by_test_id("messages").get_by_test_id("message")
-
-    def alert(self, connector: str) -> Locator:
-        return self.messages.filter(has_text=connector).and_(self.page.locator("[data-private=no]")).first
-
-    async def type(self, line: str) -> Locator:
-        answers = self.messages.and_(self.page.locator("[data-private=yes]"))
-        before = await answers.count()
-        await self.page.get_by_test_id("composer").fill(line)
-        await self.page.get_by_test_id("composer").press("Enter")
-        newest = answers.nth(before)
-        await expect(newest).to_be_visible(timeout=10 * SECOND)
-        return newest
-
-    async def picture(self, name: str, shown: Locator, *, phone: bool = True) -> None:
+    async def keep(self, name: str, shown: Locator, *, phone: bool = True) -> None:
         """1280 × 900, then with messages as narrow as on a phone; the beginning of what is shown at the top."""
         if not os.environ.get("MFI_PICTURES"):
             return
@@ -136,7 +115,7 @@ def furnish(db: Any, world: World, now: datetime) -> None:
 
 
 @pytest.fixture
-async def client(browser: Browser, tmp_path: Path) -> AsyncIterator[Client]:
+async def client(browser: Browser, tmp_path: Path) -> AsyncIterator[Visitor]:
     """A bot whose three alerts are up."""
     async with Told(manifest=manifest()) as world:
         async with await Store.open(tmp_path / "mfi.db", sole=True) as store:
@@ -144,37 +123,37 @@ async def client(browser: Browser, tmp_path: Path) -> AsyncIterator[Client]:
         async with bot_process(world, tmp_path / "mfi.db"):
             page = await browser.new_page(viewport={"width": 1280, "height": 900})
             await page.goto(world.slack.page_url)
-            client = Client(page, world)
+            client = Visitor(page, world)
             for name in (OFFICE, BRANCH, PLANT):
                 await expect(client.alert(name)).to_contain_text("Firing", timeout=60 * SECOND)
             yield client
             await page.close()
 
 
-async def test_the_clock_is_seen_in_alert_queue_and_home(client: Client):
+async def test_the_clock_is_seen_in_alert_queue_and_home(client: Visitor):
     # An alert counts down, with everything that most likely waits for the same reason.
     alert = client.alert(BRANCH)
     await expect(alert).to_contain_text(re.compile(r"Bounce unless they leave: 40 within 2 h"))
     await expect(alert).to_contain_text("12 bounced in the last 24 h")
-    await client.picture("countdown", alert)
+    await client.keep("countdown", alert)
 
     # The firewall admits the bot, but not Microsoft 365: with its addresses.
     alert = client.alert(OFFICE)
     await expect(alert).to_contain_text("3,000 wait; 10 of 10 looked at say 4.4.316", timeout=15 * SECOND)
     await expect(alert).to_contain_text("lets this bot in, but not Microsoft 365", timeout=60 * SECOND)
     await expect(alert).to_contain_text("52.100.0.0/14")
-    await client.picture("disagreement", alert)
+    await client.keep("disagreement", alert)
 
     answer = await client.type("/mfi queue")
     for part in ("3,048 messages waiting at 3 connectors", "belonging to no known connector", "stale: gateway"):
         await expect(answer).to_contain_text(part)
     assert (await answer.inner_text()).index(BRANCH) < (await answer.inner_text()).index(OFFICE)
-    await client.picture("queue", answer)
+    await client.keep("queue", answer)
 
     answer = await client.type(f"/mfi queue {OFFICE}")
     for part in ("How long it has waited", "Bounces unless it leaves", "billing@contoso.test", "Microsoft 365"):
         await expect(answer).to_contain_text(part)
-    await client.picture("queue-one", answer, phone=False)
+    await client.keep("queue-one", answer, phone=False)
 
     answer = await client.type("/mfi queue bounced")
     await expect(answer).to_contain_text("12 messages bounced")
@@ -184,4 +163,4 @@ async def test_the_clock_is_seen_in_alert_queue_and_home(client: Client):
     home = client.page.get_by_test_id("home")
     await expect(home).to_contain_text("belonging to no known connector", timeout=10 * SECOND)
     await expect(home).to_contain_text("lets this bot in, but not Microsoft 365")
-    await client.picture("queue-home", home, phone=False)
+    await client.keep("queue-home", home, phone=False)
