@@ -76,6 +76,7 @@ class PostfixBackend:
             domains=instance.domains,
             messages=list(listing.messages.values()),
             ended=self._reader.tracker.news(),
+            routed=True,
             notes=(*instance.notes, *self._notes(instance, listing, listed)),
         )
 

@@ -2,8 +2,8 @@
 
 Order (transport(5), trivial-rewrite(8)): user+extension@domain, user@domain, domain, .parent domains, `*`, each in all
 tables before the next; a table's entry wins over everything; local and virtual domains are delivered here; else the
-next hop that relay_transport or default_transport names; else relayhost; else the domain itself by its MX. Not followed, and said in notes: tables that can't be listed, and next
-hops that depend on the sender.
+next hop that relay_transport or default_transport names; else relayhost; else the domain itself by its MX. Not
+followed, and said in notes: tables that can't be listed, and next hops that depend on the sender.
 """
 
 from __future__ import annotations

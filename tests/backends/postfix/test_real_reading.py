@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from bot.backends.ports import MessageRef, Snapshot
 from bot.backends.postfix.queue import queue_id_of
 from bot.core.capabilities import Capability
+from bot.core.policy import Policy
+from bot.services.syncing import Syncing
+from storage import connectors, messages
+from storage.connection import Store
 from storage.records import ConnectorKind, DomainType, MessageStatus, TlsSetting
 from tests.backends.postfix.real_postfix import RealPostfix, until
 
@@ -48,6 +53,36 @@ async def test_three_kinds_of_deferral_are_told_apart(postfix: RealPostfix) -> N
         assert m.expires_at - m.received_at == timedelta(days=1)
         assert m.remote_ip is not None and m.remote_ip.startswith("127.25.")
     assert len({m.key for m in found.values()}) == 3
+
+
+async def blamed(postfix: RealPostfix, home: Path, count: int) -> dict[str, str | None]:
+    """The connector that is stored for each recipient, once so many wait with their reasons."""
+    backend = postfix.backend()
+    waiting = (await until(backend.snapshot, all_deferred(count))).messages or ()
+    async with await Store.open(home / "mfi.db", sole=True) as store:
+        syncing = Syncing(store, {"relay": backend}, Policy(), lambda: datetime.now(UTC), default_channel="C1")
+        await syncing.sync("relay")
+        refs = [(m.key, m.recipient) for m in waiting]
+        keys = {c.id: c.key for c in await store.read(connectors.every)}
+        found = await store.read(lambda db: messages.get_refs(db, "relay", refs))
+    return {m.recipient: keys.get(m.connector_id or 0) for m in found}
+
+
+async def test_mail_that_fails_on_this_host_is_blamed_on_no_next_hop(postfix: RealPostfix, tmp_path: Path) -> None:
+    """Mailboxes that can't be written, agents and sockets that don't exist, beside a relayhost for the rest."""
+    (postfix.home / "mail").rename(postfix.home / "moved")
+    (postfix.home / "mail").touch()
+    etc = postfix.config_dir
+    postfix.write(f"{etc}/transport", "lists.test mailman:\nstore.test lmtp:unix:private/none\n")
+    postfix.command("postmap", f"hash:{etc}/transport")
+    relayhost = postfix.key("refused").removeprefix("smtp:")
+    postfix.command("postconf", f"relayhost = {relayhost}")
+    postfix.command("postconf", "-M", "lmtp/unix=lmtp unix - - n - - lmtp")
+    postfix.command("postfix", "reload")
+    here = ("eve@senders.test", "all@lists.test", "eve@store.test")
+    for recipient in (*here, "alice@elsewhere.test"):
+        await postfix.send("games@senders.test", [recipient])
+    assert await blamed(postfix, tmp_path, 4) == {**dict.fromkeys(here), "alice@elsewhere.test": postfix.key("refused")}
 
 
 async def test_how_mail_left_is_read_from_its_log(postfix: RealPostfix) -> None:
