@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 from bot.backends.exchange_online.budget import Budget
@@ -23,6 +24,7 @@ from storage.records import Connector, ConnectorFacts, DomainFacts, MessageFacts
 
 AT_ONCE = 4
 DETAILS_DEADLINE = 25.0
+_FACTS = tuple(each.name for each in fields(ConnectorFacts))
 
 
 class Details:
@@ -129,9 +131,6 @@ def _numbered(connectors: Sequence[ConnectorFacts]) -> list[Connector]:
     """As the assignment wants them; the numbers mean nothing outside."""
     epoch = datetime.min.replace(tzinfo=UTC)
     return [
-        Connector(
-            id=number, next_probe_at=epoch, changed_at=epoch, backend=c.backend, key=c.key, name=c.name, kind=c.kind,
-            enabled=c.enabled, use_mx=c.use_mx, smart_hosts=c.smart_hosts, recipient_domains=c.recipient_domains,
-        )
+        Connector(id=number, next_probe_at=epoch, changed_at=epoch, **{name: getattr(c, name) for name in _FACTS})
         for number, c in enumerate(connectors)
-    ]  # fmt: skip
+    ]

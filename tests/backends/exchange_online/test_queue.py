@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from bot.backends.exchange_online import ExchangeOnlineBackend
 from bot.backends.ports import BackendError, Refused, Snapshot, Unreachable
 from bot.sandbox.exchange_online import Kind, SandboxTenant, TenantFault
-from bot.sandbox.mail_system import MailSystem
+from bot.sandbox.mail_system import MailSystem, TenantConnector
 from storage.records import ConnectorKind, DomainType, MessageFacts, MessageStatus
-from tests.backends.exchange_online.bench import START, TO_ONPREM, TO_PARTNER, Clock, Waits, defer, deliver
+from tests.backends.exchange_online.bench import REFUSED, START, TO_ONPREM, TO_PARTNER, Clock, Waits, defer, deliver
 from tests.backends.exchange_online.conftest import Make
 
 TRACE_KINDS = (Kind.TRACE, Kind.TRACE_PAGE, Kind.DETAIL)
@@ -263,6 +264,21 @@ async def test_mail_of_a_connector_without_own_evidence_gets_the_code_but_no_wor
     assert {m.code for m in mine} == {"4.4.316"}
     assert sum(m.reason is not None for m in mine) == 10
     assert TO_ONPREM in {c.key for c in (await make().snapshot()).connectors or ()}
+
+
+async def test_a_connector_that_only_rules_choose_does_not_make_the_others_mail_nameless(
+    make: Make, mail: MailSystem, tenant: SandboxTenant
+) -> None:
+    everything, by_rules = TO_ONPREM[:-1] + "7", TO_ONPREM[:-1] + "8"
+    for key, name in ((everything, "All accepted domains"), (by_rules, "Signatures, by rules only")):
+        mail.tenant.add_connector(TenantConnector(key=key, name=name, smart_hosts=(f"mx{key[-1]}.test",)))
+    tenant.settings.describe(by_rules, IsTransportRuleScoped=True)
+    for number in range(30):
+        at = START - timedelta(hours=2, seconds=number)
+        key = mail.tenant.submit("ann@contoso.test", [f"r{number}@plants.test"], now=START, received_at=at)
+        defer(mail, (key, f"r{number}@plants.test"), START, replace(REFUSED, host="mx7.test"))
+    messages = waiting(await make().snapshot()).values()
+    assert {m.code for m in messages if m.recipient.endswith("@plants.test")} == {"4.4.316"}
 
 
 async def test_the_tenants_own_lifetime_counts(make: Make, mail: MailSystem, tenant: SandboxTenant) -> None:
