@@ -40,8 +40,10 @@ PARAMETERS = (
 )
 """The settings that are asked for; the wrapper has the same list."""
 
-LISTABLE = frozenset({"hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash"})
+LISTABLE = frozenset({"hash", "btree", "lmdb", "dbm", "sdbm", "texthash"})
 """Kinds of tables whose entries `postmap -s` lists."""
+FROM_TEXT = frozenset({"cdb"})
+"""Kinds that it doesn't list: the text that such a table is built from is listed in its place."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PATH = re.compile(r"/[A-Za-z0-9._/+-]+")
@@ -61,8 +63,8 @@ class Table:
 
     @property
     def listable(self) -> bool:
-        """Can its entries be listed by `postmap -s`?"""
-        return self.kind in LISTABLE and _PATH.fullmatch(self.place) is not None
+        """Can its entries, or those of its text, be listed by `postmap -s`?"""
+        return self.kind in LISTABLE | FROM_TEXT and _PATH.fullmatch(self.place) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from bot.backends.ports import BackendError, OutcomeUnknown, Refused, Unreachable
 from bot.backends.postfix import command
 from bot.backends.postfix.command import CommandError, CutOff, NotRun, Output
-from bot.backends.postfix.config import PARAMETERS
+from bot.backends.postfix.config import FROM_TEXT, PARAMETERS
 from bot.backends.postfix.options import Options
 
 MOST_LISTING = 4 << 30
@@ -29,6 +29,7 @@ SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "Ser
 WRAPPER = "mfi-postfix"
 STANDARD_LOGS = ("/var/log/mail.log", "/var/log/maillog")
 _SSH_FAILED = 255
+_NO_LISTING = "sequence operation is not supported"
 _HEADER = re.compile(rb"(\d{1,20}) (\d{1,20}) ([+-])(\d\d)(\d\d) (more|end)")
 
 
@@ -48,6 +49,10 @@ class LogPosition:
 
     inode: int = 0
     offset: int = 0
+
+
+class NotListable(Unreachable):
+    """Nobody can list this table's entries, though Postfix can look them up."""
 
 
 class PostfixHost:
@@ -77,8 +82,17 @@ class PostfixHost:
         return await self._text("services", ("postconf", "-c", self._options.config_dir, "-M"))
 
     async def table(self, ref: str) -> str:
-        """The entries of a table that can be listed, as `postmap -s` prints them."""
-        return await self._text(f"map {ref}", ("postmap", "-c", self._options.config_dir, "-s", ref))
+        """The entries of a table, as `postmap -s` prints them, or of the text that it was built from. Raises
+        NotListable where there is no way to see them, else Unreachable.
+        """
+        kind, _, place = ref.partition(":")
+        listed = f"texthash:{place}" if kind in FROM_TEXT else ref
+        try:
+            return await self._text(f"map {ref}", ("postmap", "-c", self._options.config_dir, "-s", listed))
+        except Unreachable as error:
+            if _NO_LISTING in str(error) or (kind in FROM_TEXT and "No such file" in str(error)):
+                raise NotListable(str(error)) from None
+            raise
 
     async def queue(self) -> AsyncGenerator[list[bytes], None]:
         """The lines of `postqueue -j` in portions, as they come. Raises Unreachable, perhaps after the last one."""

@@ -1,7 +1,7 @@
 """One whole read of an instance's configuration: its routing, TLS policy, relay domains and our own tables.
 
 A table that can be listed but isn't readable now makes the whole read fail: half a routing would blame wrong servers.
-One that nobody can list (LDAP, SQL, regular expressions…) is left out, and a note says so.
+One that nobody can list (LDAP, SQL, regular expressions…) is left out, and a note says so; our own have to be listed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from bot.backends.ports import Unreachable
 from bot.backends.postfix.config import (
+    FROM_TEXT,
     Service,
     Table,
     as_table,
@@ -22,10 +23,9 @@ from bot.backends.postfix.config import (
     members,
     read_services,
     read_settings,
-    tables,
 )
 from bot.backends.postfix.connectors import TlsPolicy
-from bot.backends.postfix.host import PostfixHost
+from bot.backends.postfix.host import NotListable, PostfixHost
 from bot.backends.postfix.routing import Routing, plain_domains, unlisted
 from storage.records import DomainFacts, DomainType
 
@@ -82,11 +82,11 @@ async def read_instance(host: PostfixHost, config_dir: str, backend: str) -> Ins
     settings = read_settings(await host.settings())
     if "myhostname" not in settings:
         raise Unreachable(f"postconf tells nothing of {config_dir}: is it a Postfix configuration directory?")
-    services, listed = await asyncio.gather(host.services(), _all_entries(host, settings))
+    services, listed = await asyncio.gather(host.services(), _all_entries(host, config_dir, settings))
     return interpret(config_dir, backend, settings, read_services(services), listed)
 
 
-async def _all_entries(host: PostfixHost, settings: Mapping[str, str]) -> dict[str, Entries]:
+async def _all_entries(host: PostfixHost, config_dir: str, settings: Mapping[str, str]) -> dict[str, Entries]:
     """The entries of every table that can be listed, by its member in the setting."""
     kind = settings.get("default_database_type", "hash")
     wanted = {m: as_table(m, kind) for name in _MAPS for m in members(settings.get(name, ""))}
@@ -95,15 +95,22 @@ async def _all_entries(host: PostfixHost, settings: Mapping[str, str]) -> dict[s
         wanted.update((member, as_table(member, kind)) for member in named)
     found = {m: inline_entries(t.place) for m, t in wanted.items() if t.kind == "inline"}
     turns = asyncio.Semaphore(4)
+    own = (f"{config_dir}/{OVERRIDES}", f"{config_dir}/{RECIPIENTS}")
 
-    async def entries(table: Table) -> Entries:
-        async with turns:
-            listing = await host.table(table.ref)
+    async def entries(table: Table) -> Entries | None:
+        try:
+            async with turns:
+                listing = await host.table(table.ref)
+        except NotListable:
+            # What our own tables hold or reject would be taken for not there, and written over by the next act.
+            if table.place in own:
+                raise
+            return None
         return await asyncio.to_thread(listed_entries, listing)
 
     files = {member: table for member, table in wanted.items() if table.listable}
     answers = await asyncio.gather(*(entries(table) for table in files.values()))
-    return {**found, **dict(zip(files, answers, strict=True))}
+    return {**found, **{m: answer for m, answer in zip(files, answers, strict=True) if answer is not None}}
 
 
 def interpret(
@@ -192,9 +199,12 @@ def _level(settings: Mapping[str, str]) -> str:
 def _notes(settings: Mapping[str, str], listed: Mapping[str, Entries]) -> Iterable[str]:
     kind = settings.get("default_database_type", "hash")
     for name in _MAPS:
-        for table in tables(settings.get(name, ""), kind):
-            if table.kind != "inline" and not table.listable:
+        for member in members(settings.get(name, "")):
+            table = as_table(member, kind)
+            if member not in listed:
                 yield f"{name}: {table.ref[:100]} can't be listed, so its entries are not seen"
+            elif table.kind in FROM_TEXT:
+                yield f"{name}: {table.ref[:100]} is read from its text: after a change of that, run postmap"
     for name in _DOMAIN_LISTS:
         for member in unlisted(settings.get(name, ""), listed):
             yield f"{name}: {member[:100]} can't be listed, so its domains are not seen"

@@ -62,10 +62,12 @@ def test_tables_have_a_kind_and_a_place() -> None:
         Table("lmdb", "/etc/a"), Table("lmdb", "/b"), Table("hash", "/c"),
     ]  # fmt: skip
     listable = {
-        ref: as_table(ref).listable for ref in ("texthash:/a", "regexp:/a", "ldap:/a", "hash:relative", "hash:/a b")
+        ref: as_table(ref).listable
+        for ref in ("texthash:/a", "cdb:/a", "regexp:/a", "ldap:/a", "hash:relative", "hash:/a b")
     }
     assert listable == {
-        "texthash:/a": True, "regexp:/a": False, "ldap:/a": False, "hash:relative": False, "hash:/a b": False,
+        "texthash:/a": True, "cdb:/a": True,
+        "regexp:/a": False, "ldap:/a": False, "hash:relative": False, "hash:/a b": False,
     }  # fmt: skip
 
 

@@ -46,6 +46,31 @@ async def test_it_reads_and_acts_as_it_does_here(postfix: RealPostfix) -> None:
     assert {f.level for f in await there.check()} == {"ok", "note"}
 
 
+async def test_a_cdb_table_is_read_through_its_text_here_and_there(postfix: RealPostfix) -> None:
+    """Postfix looks such a table up but lists none."""
+    etc = postfix.config_dir
+    postfix.write(f"{etc}/mfi_overrides", "good.test\tretry:4.3.2 disabled by an administrator\n")
+    maps = f"transport_maps = cdb:{etc}/mfi_overrides, cdb:{etc}/transport, proxy:cdb:{etc}/gone"
+    postfix.command("postconf", "default_database_type = cdb", maps)
+    for backend in (postfix.backend(), over_ssh(postfix)):
+        found = await backend.connector(postfix.key("good"))
+        assert found is not None and not found.enabled
+        other = await backend.connector(postfix.key("busy"))
+        assert other is not None and other.enabled
+        says = " ".join(f.says for f in await backend.check())
+        assert f"cdb:{etc}/transport is read from its text: after a change of that, run postmap" in says
+        assert f"cdb:{etc}/gone can't be listed, so its entries are not seen" in says
+
+
+async def test_without_our_own_tables_text_nothing_is_taken_for_enabled(postfix: RealPostfix) -> None:
+    etc = postfix.config_dir
+    postfix.command("postconf", "default_database_type = cdb", f"transport_maps = cdb:{etc}/mfi_overrides")
+    postfix.shell(f"rm {etc}/mfi_overrides")
+    for backend in (postfix.backend(), over_ssh(postfix)):
+        with pytest.raises(Unreachable, match="mfi_overrides: No such file"):
+            await backend.connector(postfix.key("good"))
+
+
 async def test_a_refused_login_is_told_with_its_fix(postfix: RealPostfix) -> None:
     denied = postfix.home / "denied"
     denied.write_text("#!/bin/sh\necho 'mfi@relay.test: Permission denied (publickey).' >&2\nexit 255\n")
@@ -144,6 +169,17 @@ async def test_the_wrapper_lets_no_other_entry_into_the_override_table(postfix: 
         "mfi_overrides": "",
         "mfi_recipients": postfix.tables()["mfi_recipients"],
     }
+
+
+async def test_a_table_that_could_not_be_built_has_its_old_text_again(postfix: RealPostfix) -> None:
+    """That of a cdb table is what tells its entries: a text that is ahead would be taken for what holds."""
+    put = ("-c", postfix.config_dir, "override-put")
+    assert wrapped(postfix, *put, stdin="old.test\tretry:4.3.2 x\n")[0] == 0
+    postfix.command("postconf", "default_database_type = fail")
+    before = postfix.tables()
+    status, _, errors = wrapped(postfix, *put, stdin="new.test\tretry:4.3.2 x\n")
+    assert (status, "postmap: fatal" in errors) == (1, True)
+    assert postfix.tables() == before
 
 
 async def test_a_rotated_log_is_read_to_its_end_first(postfix: RealPostfix) -> None:
