@@ -34,8 +34,10 @@ _WITHOUT = """SELECT id FROM queued_messages INDEXED BY queued_messages_expiring
 _WITH = """SELECT id FROM queued_messages INDEXED BY queued_messages_expiring
     WHERE status = 'queued' AND backend = ? AND digest IN (SELECT value FROM json_each(?))"""
 _ANY = "SELECT EXISTS (SELECT 1 FROM queued_messages WHERE backend = ?), ifnull(max(id), 0) FROM queued_messages"
-_END = """UPDATE queued_messages SET status = ?, ended_at = ?, digest = NULL, presumed = 1
-    WHERE id = ? AND status = 'queued'"""
+# What vanishes when its time is up bounced, for all we know: nobody says that it was delivered.
+_END = """UPDATE queued_messages SET status = iif(?1 = 'gone' AND expires_at <= ?2, 'expired', ?1), ended_at = ?2,
+        digest = NULL, presumed = 1
+    WHERE id = ?3 AND status = 'queued'"""
 _CONNECTORS_OF = """SELECT DISTINCT connector_id FROM queued_messages
     WHERE id IN (SELECT value FROM json_each(?)) AND connector_id IS NOT NULL"""
 
@@ -175,7 +177,10 @@ def upsert(db: Database, rows: Sequence[Values]) -> Written:
 
 
 def end(db: Database, ids: Collection[int], now: datetime, status: MessageStatus) -> tuple[int, set[int]]:
-    """Those of these messages that still wait have ended this way, presumably: how many, and at which connectors."""
+    """Those of these messages that still wait have ended this way, presumably: how many, and at which connectors.
+
+    What is GONE after its time was up counts as expired.
+    """
     at = to_ms(now)
     ended = db.conn.executemany(_END, [(status, at, message_id) for message_id in ids]).rowcount
     return max(ended, 0), {row[0] for row in db.execute(_CONNECTORS_OF, [json.dumps(list(ids))])}

@@ -61,7 +61,10 @@ class Peak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How many messages came and went in `over`. `bounced` and `unknown` went, too; unknown: nobody saw how."""
+    """How many messages came and went in `over`. `bounced` and `unknown` went, too; unknown: nobody says how.
+
+    Mail that is gone, nobody says how, may have bounced: it shortens the queue, but is no sign that the queue drains.
+    """
 
     over: timedelta
     arrived: int
@@ -76,8 +79,8 @@ class Pace:
 
     @property
     def drains(self) -> float:
-        """Messages per minute that left, however they did."""
-        return (self.delivered + self.bounced + self.unknown) / (self.over.total_seconds() / 60)
+        """Messages per minute that were delivered or bounced."""
+        return (self.delivered + self.bounced) / (self.over.total_seconds() / 60)
 
     @property
     def growth(self) -> int:
@@ -86,8 +89,8 @@ class Pace:
 
     @property
     def departures(self) -> float:
-        """Messages per minute that left without a bounce, as far as anybody saw."""
-        return (self.delivered + self.unknown) / (self.over.total_seconds() / 60)
+        """Messages per minute that were delivered, as far as anybody saw."""
+        return self.delivered / (self.over.total_seconds() / 60)
 
     @property
     def bounces(self) -> float:
@@ -95,7 +98,7 @@ class Pace:
         return self.bounced / (self.over.total_seconds() / 60)
 
     def empty_in(self, waiting: int) -> timedelta | None:
-        """When the queue is empty at this pace, without the help of bounces; None: it does not shrink."""
+        """When all is delivered at this pace; None: no more is delivered than comes in."""
         net = self.departures - self.arrivals
         return timedelta(minutes=waiting / net) if net > 0 else None
 
@@ -167,16 +170,18 @@ def rate(per_minute: float) -> str:
 def pace_in_words(pace: Pace, waiting: int) -> str:
     """ "12 a minute come in, 3 an hour leave, 1 an hour bounce: it grew by 716 in the last hour".
 
+    What is gone is told apart: "none come in, none leave; 400 gone in the last hour, nobody says how".
     The pace is an average: one burst of mail does not mean that it goes on growing, only that it grew.
     """
     if not pace.arrived + pace.delivered + pace.unknown + pace.bounced:
         return "nothing came or went in the last hour"
     bounces = f", {rate(pace.bounces)} bounce" if pace.bounced else ""
     moves = f"{rate(pace.arrivals)} come in, {rate(pace.departures)} leave{bounces}"
-    empty = pace.empty_in(waiting)
-    if empty is not None and waiting:
-        return f"{moves}: empty in about {plain_span(empty)} at this pace"
-    return f"{moves}: it grew by {pace.growth:,} in the last hour" if pace.growth > 0 else moves
+    grew = f": it grew by {pace.growth:,} in the last hour" if pace.growth > 0 else ""
+    gone = f"{'' if grew else ' in the last hour'}, nobody says how"
+    empty = pace.empty_in(waiting) if waiting else None
+    trend = f": empty in about {plain_span(empty)} at this pace" if empty is not None else grew
+    return f"{moves}{trend}; {pace.unknown:,} gone{gone}" if pace.unknown else f"{moves}{trend}"
 
 
 def _life(queue: QueueSummary, now: datetime) -> float:

@@ -106,13 +106,14 @@ def test_the_first_to_bounce_has_used_a_share_of_its_time(age: float, left: floa
     assert mail_clock(waits(1, age, left), QueueClock(), NOW).life == pytest.approx(life)
 
 
-def test_a_pace_is_per_minute_and_counts_every_way_out() -> None:
+def test_a_pace_is_per_minute_and_counts_every_way_out_that_is_known() -> None:
     flow = Flow(since=NOW - HOUR, arrived=60, delivered=90, bounced=20, unknown=10)
     pace = mail_clock(waits(120, 1, 1), QueueClock(), NOW, flow=flow, bounced=33).pace
     assert pace is not None
-    assert (pace.arrivals, pace.drains, pace.bounces) == (1.0, 2.0, pytest.approx(1 / 3))
-    assert pace.departures == pytest.approx(5 / 3)
-    assert pace.empty_in(120) == 180 * MINUTE
+    assert (pace.arrivals, pace.drains, pace.bounces) == (1.0, pytest.approx(11 / 6), pytest.approx(1 / 3))
+    assert pace.departures == pytest.approx(3 / 2)
+    assert pace.empty_in(120) == 240 * MINUTE
+    assert pace.growth == -60
     assert mail_clock(waits(1, 1, 1), QueueClock(), NOW, bounced=33).bounced == 33
 
 
@@ -162,3 +163,24 @@ def test_rates_are_told_per_minute_or_per_hour(per_minute: float, words: str) ->
 def test_a_pace_is_told_with_its_trend(arrived: int, left: int, bounced: int, waiting: int, words: str) -> None:
     pace = Pace(over=HOUR, arrived=arrived, delivered=left, bounced=bounced, unknown=0)
     assert pace_in_words(pace, waiting) == words
+
+
+@pytest.mark.parametrize(
+    ("arrived", "delivered", "unknown", "words"),
+    [
+        (0, 0, 400, "none come in, none leave; 400 gone in the last hour, nobody says how"),
+        (60, 0, 2, "1 a minute come in, none leave: it grew by 58 in the last hour; 2 gone, nobody says how"),
+        (
+            0,
+            42,
+            1,
+            "none come in, 42 an hour leave: empty in about 1 h at this pace; 1 gone in the last hour, nobody says how",
+        ),
+    ],
+)
+def test_mail_that_is_gone_without_a_word_how_is_no_sign_that_a_queue_drains(
+    arrived: int, delivered: int, unknown: int, words: str
+) -> None:
+    pace = Pace(over=HOUR, arrived=arrived, delivered=delivered, bounced=0, unknown=unknown)
+    assert pace_in_words(pace, 42) == words
+    assert (pace.empty_in(42) is None) == (delivered == 0)

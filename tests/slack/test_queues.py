@@ -59,7 +59,7 @@ def test_the_queue_lists_the_most_urgent_first(world: Any) -> None:
         "first bounce in 10 min",
         "`███░░░░░░░░░░░░░` oldest 5 h, *first bounce in 19 h*",
         "*42* within 24 h; fullest hour: 28 from <!date^",
-        "14 an hour come in, 2 an hour leave: it grew by 12 in the last hour",
+        "14 an hour come in, none leave: it grew by 12 in the last hour; 2 gone, nobody says how",
         "*belonging to no known connector* · 3 messages",
         "/mfi queue bounced",
     ):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlite_utils import Database
 
-from storage import connectors, messages, syncs
+from storage import connectors, messages, queue, syncs
 from storage.connection import Store
 from storage.queue_diff import CHUNK, Comparison, end
 from storage.records import (
@@ -205,6 +205,20 @@ async def test_what_a_whole_list_lacks_is_gone_but_only_of_that_mail_system(
     assert (await only(store, "m2"))[0].status is MessageStatus.GONE
     assert (await store.read(lambda db: messages.summary(db, 1))).total == 2
     assert await sync(store, [], now + HOUR) == SyncCounts()
+
+
+@pytest.mark.parametrize("listed_again", [MessageStatus.QUEUED, MessageStatus.DELIVERED])
+async def test_what_a_list_lacks_after_its_time_was_up_bounced_until_somebody_says_otherwise(
+    store: Store, now: datetime, one: MessageFacts, listed_again: MessageStatus
+) -> None:
+    await sync(store, [(one, 1), (replace(one, key="m2", expires_at=one.expires_at + HOUR), 1)], now)
+    assert await sync(store, [], one.expires_at, complete=True) == SyncCounts(missing=2)
+    assert (await only(store))[0].status is MessageStatus.EXPIRED
+    assert (await only(store, "m2"))[0].status is MessageStatus.GONE
+    flow = await store.read(lambda db: queue.flow(db, 1, now, one.expires_at))
+    assert (flow.bounced, flow.unknown) == (1, 1)
+    assert await sync(store, [(replace(one, status=listed_again), 1)], one.expires_at) == SyncCounts(changed=1)
+    assert (await only(store))[0].status is listed_again
 
 
 async def test_a_message_listed_twice_counts_once(store: Store, now: datetime, one: MessageFacts) -> None:
