@@ -1,13 +1,13 @@
-"""Taking over an exported file: read it off the event loop, then store it in one transaction.
+"""Taking over an exported file: read it off the event loop, then store it without holding up the bot beside it.
 
-What a file lacks stays as it was: an export may show a part only. Importing the same file again changes nothing. Which
-connector carries a message is worked out before the transaction, so that a large file doesn't hold up other writers.
+What a file lacks stays as it was: an export may show a part only. Importing the same file again changes nothing. Few
+messages are stored in one transaction, many in slices: an import that is cut off is completed by the next one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,9 +25,11 @@ from bot.backends.files import (
     read_recipients,
 )
 from bot.core.assignment import assigner, basis
+from bot.services.queue_adding import Adding, add, in_slices
 from knowledge.diagnose import Diagnosis, diagnose
 from storage import connectors, domains, messages, recipients, syncs
 from storage.connection import Store
+from storage.queue_diff import Listed
 from storage.records import Connector, DomainFacts, MessageFacts, MessageStatus, QueuedMessage, SyncCounts
 
 _REASON_SHOWN = 1000
@@ -53,13 +55,14 @@ class ImportReport:
 
 
 async def import_file(store: Store, kind: ImportKind | str, path: Path, now: datetime) -> ImportReport:
-    """Read a file and store its good rows. Raises UnreadableFile (nothing usable) or StoreError; then nothing changed.
+    """Read a file and store its good rows. Raises UnreadableFile (nothing usable; then nothing changed) or StoreError.
 
     1. Parse the file in a thread; bad rows become problems.
     2. Messages: find out what their reasons mean and who carries them, drop those that ended without our ever knowing
        them as queued.
-    3. Store everything in one transaction.
-    4. Connectors, domains: messages that belong to no connector are tried again, in a second one.
+    3. Store everything: in one transaction, or many messages in slices, and only the last one says that all was read.
+    4. Connectors and domains (also those that came while messages were stored): messages that belong to no connector
+       are tried again.
     """
     kind = ImportKind(kind)
     problems, work = await asyncio.to_thread(_READERS[kind], path, now)
@@ -83,14 +86,14 @@ class _Roster:
 
     @classmethod
     def of(cls, db: Database) -> _Roster:
-        return cls(connectors=connectors.every(db), domains=domains.every(db, BACKEND))
+        mine = [c for c in connectors.every(db) if c.backend == BACKEND]
+        return cls(connectors=mine, domains=domains.every(db, BACKEND))
 
-    def assigned(self, rows: Iterable[MessageFacts]) -> list[tuple[MessageFacts, int | None]]:
+    def assigned(self, rows: Iterable[MessageFacts]) -> Iterator[Listed]:
         """Each message with its connector."""
-        mine = (c for c in self.connectors if c.backend == BACKEND)
-        names = {name for c in mine for name in (c.key.casefold(), c.name.casefold())}
+        names = {name for c in self.connectors for name in (c.key.casefold(), c.name.casefold())}
         find = assigner(self.connectors, self.domains)
-        return [(message, find(message)) for message in (_stating_only(names, m) for m in rows)]
+        return ((message, find(message)) for message in (_stating_only(names, m) for m in rows))
 
     def same_as(self, other: _Roster) -> bool:
         """Would every assignment be the same?"""
@@ -153,35 +156,23 @@ def _unlisted(names: Sequence[str]) -> tuple[str, ...]:
 
 async def _take_messages(store: Store, *, rows: Sequence[MessageFacts], now: datetime) -> _Outcome:
     roster = await store.read(_Roster.of)
-    assigned = await asyncio.to_thread(roster.assigned, rows)
-    counts = await store.write(lambda db: _store_messages(db, rows, now, (roster, assigned)))
+    waiting = [m for m in rows if m.status is MessageStatus.QUEUED]
+    ended = [m for m in rows if m.status is not MessageStatus.QUEUED]
+    adding = await add(store, BACKEND, roster.assigned(waiting), now, ended=roster.assigned(ended))
+    counts = await store.write(partial(_finish, adding=adding, now=now))
+    if not roster.same_as(await store.read(_Roster.of)):
+        await _assign_waiting(store)
     distinct = len({(m.key, m.recipient) for m in rows})
     needless = distinct - counts.added - counts.changed - counts.unchanged
     return counts, (f"{needless} are not waiting and never were here: not needed",) if needless else ()
 
 
-def _store_messages(
-    db: Database,
-    rows: Sequence[MessageFacts],
-    now: datetime,
-    prepared: tuple[_Roster, Sequence[tuple[MessageFacts, int | None]]] | None = None,
-) -> SyncCounts:
-    """Take what was prepared, unless connectors or domains changed meanwhile: then it is worked out anew."""
+def _finish(db: Database, adding: Adding, now: datetime) -> SyncCounts:
+    """Write the rest, and that the queue was read: an import that was cut off doesn't make the figures fresh."""
     run = syncs.begin(db, BACKEND, now)
-    present = _Roster.of(db)
-    assigned = prepared[1] if prepared and prepared[0].same_as(present) else present.assigned(rows)
-    counts = messages.sync(db, BACKEND, _worth_keeping(db, assigned), now, complete=False)
+    counts = adding.finish(db)
     syncs.finish(db, run, now, {"added": counts.added, "changed": counts.changed, "unchanged": counts.unchanged})
     return counts
-
-
-def _worth_keeping(
-    db: Database, assigned: Sequence[tuple[MessageFacts, int | None]]
-) -> Iterable[tuple[MessageFacts, int | None]]:
-    """All that wait, and the ends of those that we know: other ended mail is none of our business."""
-    ended = [(m.key, m.recipient) for m, _ in assigned if m.status is not MessageStatus.QUEUED]
-    known = {(m.key, m.recipient) for m in messages.get_refs(db, BACKEND, ended)}
-    return ((m, c) for m, c in assigned if m.status is MessageStatus.QUEUED or (m.key, m.recipient) in known)
 
 
 def _stating_only(names: set[str], message: MessageFacts) -> MessageFacts:
@@ -194,8 +185,7 @@ async def _assign_waiting(store: Store) -> None:
     """Look again for the connectors of the messages that had none."""
     roster, homeless = await store.read(lambda db: (_Roster.of(db), messages.waiting(db, None, limit=1_000_000)))
     found = await asyncio.to_thread(_homes, roster, homeless)
-    if found:
-        await store.write(lambda db: messages.adopt(db, found))
+    await in_slices(store, found, messages.adopt)
 
 
 def _homes(roster: _Roster, homeless: Iterable[QueuedMessage]) -> list[tuple[int, int]]:
