@@ -35,7 +35,7 @@ async def follow(refs: Iterable[MessageRef], trace: Trace, queue: Queue, now: Cl
         found = await _by_listing(wanted, trace, queue, now)
     answers: list[MessageFacts] = []
     asked = 0
-    for ref, row in found.items():
+    for row in found.values():
         if row.ending is MessageStatus.REJECTED:
             evidence = await queue.explained(row) if asked < DETAILS else None
             asked += 1
@@ -43,7 +43,6 @@ async def follow(refs: Iterable[MessageRef], trace: Trace, queue: Queue, now: Cl
         else:
             facts = queue.facts_of(row, row.ending)
         answers.append(facts)
-        del ref
     return with_agreed_codes(answers)
 
 
