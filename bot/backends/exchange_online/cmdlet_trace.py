@@ -47,19 +47,22 @@ class CmdletTrace:
         found = Listing()
         cursors: set[tuple[str, str]] = set()
         while True:
-            page = await self._page(asked)
+            page = await self._spent("Get-MessageTraceV2", asked)
             before = len(found.rows)
             found.take(cmdlet_rows(page.rows))
             if not page.warnings:
-                return found
+                return found.checked()
+            if not page.rows:
+                # Nothing, and Exchange has something to say about it: that is no empty queue.
+                raise Unreachable(f"the message trace can't be read whole: {page.warnings[0]}")
             cursor = _cursor(page.rows)
             if len(cursors) >= MAX_PAGES:
                 raise Unreachable("the message trace's list does not end; it is read again later")
             # Where the cursor stands still there is nothing after it, or more rows of one moment than a page holds.
-            if cursor is None or cursor in cursors:
+            if cursor in cursors:
                 if len(page.rows) >= PAGE and len(found.rows) == before:
                     raise Unreachable(f"the message trace can't be read whole: {page.warnings[0]}")
-                return found
+                return found.checked()
             cursors.add(cursor)
             asked = {**asked, "EndDate": cursor[0], "StartingRecipientAddress": cursor[1]}
 
@@ -72,17 +75,21 @@ class CmdletTrace:
             "StartDate": utc(max(received_at - timedelta(hours=1), now - LONGEST_SPAN + timedelta(minutes=1))),
             "EndDate": utc(now),
         }
-        self._spend()
-        return cmdlet_events((await self._invoker.read("Get-MessageTraceDetailV2", asked)).rows)
+        return cmdlet_events((await self._spent("Get-MessageTraceDetailV2", asked)).rows)
 
     async def probe(self, *, patient: bool) -> None:
         """Ask for a single row, to see whether we may."""
         del patient
         await self._invoker.read("Get-MessageTraceV2", {"ResultSize": 1})
 
-    async def _page(self, asked: dict[str, Any]) -> Found:
+    async def _spent(self, cmdlet: str, asked: dict[str, Any]) -> Found:
+        """One request of the budget. Where the service wants a pause, none is left until then."""
         self._spend()
-        return await self._invoker.read("Get-MessageTraceV2", asked)
+        try:
+            return await self._invoker.read(cmdlet, asked)
+        except Throttled as error:
+            self._budget.hold(error.until)
+            raise
 
     def _spend(self) -> None:
         now = self._wire.now()
@@ -92,10 +99,8 @@ class CmdletTrace:
         self._budget.spend(now)
 
 
-def _cursor(rows: list[dict[str, Any]]) -> tuple[str, str] | None:
+def _cursor(rows: list[dict[str, Any]]) -> tuple[str, str]:
     """The last row's moment, word for word, and recipient. Raises Unreachable where it can't be read."""
-    if not rows:
-        return None
     at, to = rows[-1].get("Received"), rows[-1].get("RecipientAddress")
     if not isinstance(at, str) or not isinstance(to, str):
         raise Unreachable("the message trace can't be read on: its last row has no moment or no recipient")

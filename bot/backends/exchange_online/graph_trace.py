@@ -17,7 +17,7 @@ from bot.backends.exchange_online.clouds import Endpoints, origin
 from bot.backends.exchange_online.http import ATTEMPTS, Answer, Sleep, Throttled, Wire, patiently
 from bot.backends.exchange_online.rows import Json, document, listed, utc
 from bot.backends.exchange_online.signin import SignIn
-from bot.backends.exchange_online.trace_rows import Event, Listing, Ref, TraceRow, graph_events, graph_rows
+from bot.backends.exchange_online.trace_rows import Event, Listing, Ref, TraceRow, Whose, graph_events, graph_rows
 from bot.backends.ports import BackendError, Refused, Unreachable
 
 PAGE = 5000
@@ -75,9 +75,7 @@ class GraphTrace:
                 continue
             found.take(page[0])
             url = self._following(page[1])
-        if found.skipped and not found.rows:
-            raise Unreachable("the message trace gave rows that can't be read; it is read again later")
-        return found
+        return found.checked()
 
     async def events(self, ref: Ref, received_at: datetime) -> tuple[Event, ...]:
         """What happened to one message on its way to one recipient, oldest first; nothing where nobody knows it."""
@@ -180,7 +178,7 @@ def _quoted(value: str) -> str:
     return value.replace("'", "''")
 
 
-def _page(body: bytes) -> tuple[list[TraceRow | None], object]:
+def _page(body: bytes) -> tuple[list[TraceRow | Whose], object]:
     answer: Json = document(body)
     return graph_rows(listed(answer)), answer.get("@odata.nextLink")
 

@@ -3,8 +3,9 @@
 Promises: what waits is a whole listing or it raises. A message that waits no more is looked for among the failed ones,
 for a while, because a status may come late; when that listing is whole, one that isn't there was delivered, as far as
 is known: if it is listed as waiting again, it waits again. Nothing is concluded about mail outside of a listing's
-window. Mail younger than `settle` is in flight and left out, until it was listed once. Details are asked for with what
-the budget leaves after the next listing; too little means less evidence, never a shorter list.
+window, nor about a message that may be one of the rows that can't be read: it keeps waiting. Mail younger than `settle`
+is in flight and left out, until it was listed once. Details are asked for with what the budget leaves after the next
+listing; too little means less evidence, never a shorter list.
 """
 
 from __future__ import annotations
@@ -38,8 +39,6 @@ NEARLY = timedelta(minutes=15)
 TOLD_AGAIN_FOR = timedelta(hours=1)
 """An ending is told with every read for so long: whoever lost one read still learns of it."""
 FAILURES_ASKED = 10
-AT_ONCE = 4
-DETAILS_DEADLINE = 25.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +78,7 @@ class Queue:
         now = self._now()
         known = self._waited
         listing = await self._trace.listing(self._since(now), status=PENDING)
-        waiting, odd = await asyncio.to_thread(self._sorted, listing, now)
+        waiting, odd, hidden = await asyncio.to_thread(self._sorted, listing, now)
         left = await asyncio.to_thread(self._left, waiting, odd, now)
         failed, notes = await self._failed(known is None, left, now)
         self.pages = listing.pages + (failed.pages if failed else 0)
@@ -96,7 +95,7 @@ class Queue:
         messages = await asyncio.to_thread(self._facts, waiting, connectors, domains)
         self._waited = waiting
         self._details.memory.keep_only(waiting)
-        told = [*_notes(listing, waiting, odd), *notes, *asked]
+        told = [*_notes(listing, waiting, odd, hidden), *notes, *asked]
         sure = failed is not None and failed.whole and listing.whole and known is not None
         return QueueRead(
             messages=messages,
@@ -133,9 +132,8 @@ class Queue:
         return (await self._details.of([row], of_failure))[0]
 
     def _since(self, now: datetime) -> datetime:
-        """Where the window begins. A lifetime that was just made shorter doesn't end what waits already."""
-        usual = now - max(self.lifetime, DEFAULT_EXPIRY) - MARGIN
-        return min(usual, oldest((self._waited or {}).values()) - timedelta(minutes=1))
+        """Where the window begins."""
+        return min(now - self._longest(), oldest((self._waited or {}).values()) - timedelta(minutes=1))
 
     def _left(
         self, waiting: Mapping[Ref, TraceRow], odd: Mapping[Ref, TraceRow], now: datetime
@@ -145,8 +143,10 @@ class Queue:
         left |= {ref: (now, row) for ref, row in (self._waited or {}).items()}
         return {ref: one for ref, one in left.items() if ref not in waiting and ref not in odd}
 
-    def _sorted(self, listing: Listing, now: datetime) -> tuple[dict[Ref, TraceRow], dict[Ref, TraceRow]]:
-        """(what waits, rows of a listing of waiting mail that say something else)."""
+    def _sorted(self, listing: Listing, now: datetime) -> tuple[dict[Ref, TraceRow], dict[Ref, TraceRow], int]:
+        """(what waits, rows of a listing of waiting mail that say something else, how many wait only as far as one
+        knows, because a row that can't be read may be theirs).
+        """
         waiting: dict[Ref, TraceRow] = {}
         odd: dict[Ref, TraceRow] = {}
         known = self._waited or {}
@@ -155,9 +155,17 @@ class Queue:
                 odd[ref] = row
             elif ref in known or now - row.received_at >= self._settle:
                 waiting[ref] = row
+        missing = {ref: row for ref, row in known.items() if ref not in listing.rows}
         # Our clock was set back: what came in later than "now" is in no listing, and waits for all we know.
-        waiting |= {ref: row for ref, row in known.items() if row.received_at > now and ref not in listing.rows}
-        return waiting, odd
+        waiting |= {ref: row for ref, row in missing.items() if row.received_at > now}
+        # Nobody waits behind an unreadable row for longer than mail lives.
+        since = now - self._longest()
+        hidden = {r: row for r, row in missing.items() if listing.may_hide(r) and since <= row.received_at <= now}
+        return waiting | hidden, odd, len(hidden)
+
+    def _longest(self) -> timedelta:
+        """How old what waits can be. A lifetime that was just made shorter doesn't end what waits already."""
+        return max(self.lifetime, DEFAULT_EXPIRY) + MARGIN
 
     async def _failed(
         self, first: bool, left: Mapping[Ref, tuple[datetime, TraceRow]], now: datetime
@@ -234,15 +242,20 @@ def _are(count: int, noun: str) -> str:
     return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"
 
 
-def _notes(listing: Listing, waiting: Mapping[Ref, TraceRow], odd: Mapping[Ref, TraceRow]) -> Iterable[str]:
+def _notes(
+    listing: Listing, waiting: Mapping[Ref, TraceRow], odd: Mapping[Ref, TraceRow], hidden: int
+) -> Iterable[str]:
     if listing.skipped:
         rows, were = ("row", "was") if listing.skipped == 1 else ("rows", "were")
-        yield f"{listing.skipped} {rows} of the message trace can't be read and {were} left out"
+        who = f"{hidden:,} messages that may be among them still count"
+        who = "1 message that may be among them still counts" if hidden == 1 else who
+        kept = f"; {who} as waiting" if hidden else ""
+        yield f"{listing.skipped} {rows} of the message trace can't be read and {were} left out{kept}"
     for status in sorted({row.status for row in odd.values()}):
         count = sum(row.status == status for row in odd.values())
         unknown = "" if status in ENDS else ", which mfi does not know"
         yield f"{count} {'message has' if count == 1 else 'messages have'} the status {status[:40]!r}{unknown}"
-    young = len(listing.rows) - len(waiting) - len(odd)
+    young = sum(ref not in waiting and ref not in odd for ref in listing.rows)
     if young:
         were = "was" if young == 1 else "were"
         yield f"{_are(young, 'pending message')} in flight and {were} left out"

@@ -1,7 +1,7 @@
 """Rows and events of the message trace, from Graph's JSON and from the cmdlets' rows. Pure.
 
 One row per message and recipient. The same pair may come twice, on two pages: it counts once. A row that can't be read
-is counted, so that nobody takes the list for a whole one.
+is counted, so that nobody takes the list for a whole one, and who may be behind it is remembered.
 """
 
 from __future__ import annotations
@@ -9,14 +9,18 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bot.backends.exchange_online.rows import Json, moment, number, text, trace_id
+from bot.backends.ports import Unreachable
 from storage.records import MessageStatus
 
 Ref = tuple[str, str]
 """(trace id, recipient in small letters)"""
+Whose = tuple[str | None, str | None]
+"""What can be told of a row that can't be read: as Ref, None for what can't even be told."""
 
 PENDING = "pending"
 FAILED = "failed"
@@ -63,9 +67,10 @@ class TraceRow:
 
 @dataclass(slots=True)
 class Listing:
-    """All pages of a listing. `skipped`: rows that can't be read."""
+    """All pages of a listing. `skipped`: rows that can't be read; `unreadable`: whose they are."""
 
     rows: dict[Ref, TraceRow] = field(default_factory=dict)
+    unreadable: set[Whose] = field(default_factory=set)
     skipped: int = 0
     pages: int = 0
 
@@ -74,14 +79,26 @@ class Listing:
         """May one conclude something from a message not being in it?"""
         return not self.skipped
 
-    def take(self, page: Iterable[TraceRow | None]) -> None:
+    def take(self, page: Iterable[TraceRow | Whose]) -> None:
         """Add a page's rows; the first one of a pair counts."""
         for row in page:
-            if row is None:
-                self.skipped += 1
-            else:
+            if isinstance(row, TraceRow):
                 self.rows.setdefault(row.ref, row)
+            else:
+                self.skipped += 1
+                self.unreadable.add(row)
         self.pages += 1
+
+    def checked(self) -> Listing:
+        """Itself. Raises Unreachable where less of it can be read than can't: then it says nothing about what waits."""
+        if self.skipped > len(self.rows):
+            raise Unreachable("the message trace gave rows that can't be read; it is read again later")
+        return self
+
+    def may_hide(self, ref: Ref) -> bool:
+        """May this message be one of the rows that can't be read?"""
+        key, recipient = ref
+        return not self.unreadable.isdisjoint(((key, recipient), (key, None), (None, recipient), (None, None)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +127,21 @@ _GRAPH = _Columns("id", "recipientAddress", "senderAddress", "receivedDateTime",
 _CMDLET = _Columns("MessageTraceId", "RecipientAddress", "SenderAddress", "Received", "Status", "Size")
 
 
-def graph_rows(rows: Iterable[Json]) -> list[TraceRow | None]:
-    """Graph's rows; None for each that can't be read."""
+def graph_rows(rows: Iterable[Json]) -> list[TraceRow | Whose]:
+    """Graph's rows; of each that can't be read, whose it is."""
     return [_row(row, _GRAPH) for row in rows]
 
 
-def cmdlet_rows(rows: Iterable[Json]) -> list[TraceRow | None]:
-    """The rows of Get-MessageTraceV2; None for each that can't be read."""
+def cmdlet_rows(rows: Iterable[Json]) -> list[TraceRow | Whose]:
+    """The rows of Get-MessageTraceV2; of each that can't be read, whose it is."""
     return [_row(row, _CMDLET) for row in rows]
 
 
-def _row(row: Json, columns: _Columns) -> TraceRow | None:
+def _row(row: Json, columns: _Columns) -> TraceRow | Whose:
     try:
         to, state = text(row, columns.recipient, 500), text(row, columns.status, 60)
         if to is None or state is None:
-            return None
+            return _whose(row, columns)
         return TraceRow(
             key=trace_id(row.get(columns.key)),
             recipient=to.lower(),
@@ -134,7 +151,17 @@ def _row(row: Json, columns: _Columns) -> TraceRow | None:
             size=number(row, columns.size),
         )
     except ValueError:
-        return None
+        return _whose(row, columns)
+
+
+def _whose(row: Json, columns: _Columns) -> Whose:
+    key: str | None = None
+    to: str | None = None
+    with suppress(ValueError):
+        key = trace_id(row.get(columns.key))
+    with suppress(ValueError):
+        to = text(row, columns.recipient, 500)
+    return key, to.lower() if to else None
 
 
 def graph_events(rows: Iterable[Json]) -> tuple[Event, ...]:

@@ -68,6 +68,21 @@ async def test_trouble_is_an_error(sovereign: ExchangeOnlineBackend, tenant: San
         await sovereign.snapshot()
 
 
+async def test_a_long_pause_is_respected(sovereign: ExchangeOnlineBackend, tenant: SandboxTenant, clock: Clock) -> None:
+    first = await sovereign.snapshot()
+    clock.forward(minutes=6)
+    tenant.faults.retry_after = 240
+    tenant.faults.set(TenantFault.THROTTLED, on="Get-MessageTraceV2", times=1)
+    with pytest.raises(Unreachable, match="pause of 240 s"):
+        await sovereign.snapshot()
+    asked = tenant.faults.seen["Get-MessageTraceV2"]
+    with pytest.raises(Unreachable, match="used up"):
+        await sovereign.snapshot()
+    assert tenant.faults.seen["Get-MessageTraceV2"] == asked
+    clock.forward(seconds=241)
+    assert len((await sovereign.snapshot()).messages or ()) == len(first.messages or ())
+
+
 async def test_the_doctor_names_the_missing_role(sovereign: ExchangeOnlineBackend, tenant: SandboxTenant) -> None:
     tenant.faults.set(TenantFault.NUL_403, on="Get-MessageTraceV2")
     found = [f for f in await sovereign.check() if f.level == "fault"]

@@ -12,7 +12,7 @@ from bot.backends.exchange_online.connectors import connector_facts
 from bot.backends.exchange_online.domains import domain_facts
 from bot.backends.exchange_online.invoke import error_of
 from bot.backends.exchange_online.rows import document, listed
-from bot.backends.exchange_online.trace_rows import cmdlet_rows, graph_events, graph_rows, mep
+from bot.backends.exchange_online.trace_rows import TraceRow, cmdlet_rows, graph_events, graph_rows, mep
 from tests.backends.exchange_online.test_cmdlets import ROW
 from tests.backends.exchange_online.test_rows import GOOD
 
@@ -38,7 +38,7 @@ def changed(row: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 @settings(deadline=None)
 def test_a_row_of_the_trace_is_read_or_counted(row: dict[str, Any]) -> None:
     for found in (*graph_rows([row]), *cmdlet_rows([row])):
-        if found is not None:
+        if isinstance(found, TraceRow):
             assert found.recipient == found.recipient.lower()
             found.recipient.encode(), found.sender.encode(), found.status.encode()
             assert 2000 <= found.received_at.year < 2200

@@ -12,7 +12,7 @@ import pytest
 
 from bot.backends.exchange_online.budget import Budget
 from bot.backends.exchange_online.queue import Queue, with_agreed_codes
-from bot.backends.exchange_online.trace_rows import Event, Listing, Ref, TraceRow
+from bot.backends.exchange_online.trace_rows import Event, Listing, Ref, TraceRow, Whose
 from bot.backends.ports import Snapshot
 from bot.core.policy import Policy
 from bot.services.syncing import Syncing
@@ -56,7 +56,7 @@ class Tenant:
 
     async def snapshot(self) -> Snapshot:
         read = await self._queue.read([], [], self.lifetime)
-        return Snapshot(messages=read.messages, ended=read.ended, vanished=read.vanished)
+        return Snapshot(messages=read.messages, ended=read.ended, vanished=read.vanished, notes=read.notes)
 
 
 class Scene:
@@ -121,6 +121,46 @@ async def test_a_clock_that_is_set_back_delivers_nothing(scene: Scene) -> None:
     scene.clock.forward(hours=3)
     assert await scene.reads() is MessageStatus.QUEUED
     assert await scene.becomes("delivered") is MessageStatus.DELIVERED
+
+
+class Garbled(Trace):
+    """Gives some of the rows so that only `seen` of them can be told."""
+
+    seen: Whose | None = None
+
+    async def listing(self, since: datetime, *, status: str | None = None, **_: str | None) -> Listing:
+        found = await super().listing(since, status=status)
+        if self.seen is not None and status == "pending":
+            found.rows.clear()
+            found.take([self.seen, replace(self.row, key="another")])
+        return found
+
+
+@pytest.mark.parametrize("seen", [ONE, (ONE[0], None), (None, ONE[1]), (None, None)])
+async def test_mail_that_may_be_behind_a_row_that_cannot_be_read_keeps_waiting(scene: Scene, seen: Whose) -> None:
+    trace = Garbled(scene.clock)
+    tenant = Tenant(trace, scene.clock)
+    await tenant.snapshot()
+    trace.seen = seen
+    for _ in range(3):
+        clouded = await tenant.snapshot()
+        assert ONE in {(m.key, m.recipient) for m in clouded.messages or ()}
+        assert "1 message that may be among them still counts as waiting" in clouded.notes[0]
+        assert clouded.vanished is MessageStatus.GONE
+    trace.seen = None
+    assert [m.key for m in (await tenant.snapshot()).messages or ()] == [ONE[0]]
+    trace.seen = seen
+    scene.clock.forward(hours=24)
+    assert [m.key for m in (await tenant.snapshot()).messages or ()] == ["another"]
+
+
+@pytest.mark.parametrize("seen", [("yet another", None), (None, "somebody@else.test")])
+async def test_a_row_that_cannot_be_read_keeps_nobody_elses_mail_waiting(scene: Scene, seen: Whose) -> None:
+    trace = Garbled(scene.clock)
+    tenant = Tenant(trace, scene.clock)
+    await tenant.snapshot()
+    trace.seen = seen
+    assert [m.key for m in (await tenant.snapshot()).messages or ()] == ["another"]
 
 
 async def test_an_odd_status_that_is_taken_back_is_told_no_longer(scene: Scene) -> None:

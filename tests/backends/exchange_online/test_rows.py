@@ -7,7 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.backends.exchange_online import rows
-from bot.backends.exchange_online.trace_rows import cmdlet_rows, graph_events, graph_rows, mep, oldest
+from bot.backends.exchange_online.trace_rows import (
+    Listing,
+    TraceRow,
+    Whose,
+    cmdlet_rows,
+    graph_events,
+    graph_rows,
+    mep,
+    oldest,
+)
 from storage.records import MessageStatus
 
 
@@ -87,6 +96,7 @@ def test_a_trace_id_is_the_same_however_it_is_written() -> None:
             rows.trace_id(bad)
 
 
+ONE = "4451a062-48cb-e80d-e8c0-196330437ae6"
 GOOD = {
     "id": "4451a06248cbe80de8c0196330437ae6",
     "recipientAddress": "Bob@Onprem.test",
@@ -98,14 +108,35 @@ GOOD = {
 
 def test_a_row_of_the_trace_is_normalised() -> None:
     (row,) = graph_rows([GOOD])
-    assert row is not None
+    assert isinstance(row, TraceRow)
     assert row.ref == ("4451a062-48cb-e80d-e8c0-196330437ae6", "bob@onprem.test")
     assert (row.sender, row.status, row.size) == ("<>", "pending", None)
 
 
-@pytest.mark.parametrize("field", ["id", "recipientAddress", "receivedDateTime", "status"])
-def test_a_row_that_lacks_what_matters_is_counted_as_unreadable(field: str) -> None:
-    assert graph_rows([{**GOOD, field: None}]) == [None]
+@pytest.mark.parametrize(
+    ("lacking", "whose"),
+    [
+        (["id"], (None, "bob@onprem.test")),
+        (["recipientAddress"], (ONE, None)),
+        (["receivedDateTime"], (ONE, "bob@onprem.test")),
+        (["status"], (ONE, "bob@onprem.test")),
+        (["id", "recipientAddress"], (None, None)),
+    ],
+)
+def test_of_a_row_that_lacks_what_matters_only_whose_it_is_can_be_told(lacking: list[str], whose: Whose) -> None:
+    assert graph_rows([{**GOOD, **dict.fromkeys(lacking)}]) == [whose]
+
+
+def test_a_row_that_cannot_be_read_may_be_any_message_that_it_does_not_rule_out() -> None:
+    listing = Listing()
+    listing.take([(ONE, None), (None, "eve@onprem.test"), ("another", "tom@onprem.test")])
+    assert listing.may_hide((ONE, "bob@onprem.test"))
+    assert listing.may_hide(("any", "eve@onprem.test"))
+    assert listing.may_hide(("another", "tom@onprem.test"))
+    assert not listing.may_hide(("another", "bob@onprem.test"))
+    listing.take([(None, None)])
+    assert listing.may_hide(("another", "bob@onprem.test"))
+    assert (listing.skipped, listing.whole) == (4, False)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +155,7 @@ def test_a_row_that_lacks_what_matters_is_counted_as_unreadable(field: str) -> N
 )
 def test_every_status_means_something_also_one_that_is_new(status: str, ending: MessageStatus) -> None:
     (row,) = graph_rows([{**GOOD, "status": status}])
-    assert row is not None and row.ending is ending
+    assert isinstance(row, TraceRow) and row.ending is ending
 
 
 def test_the_cmdlets_rows_read_the_same() -> None:
@@ -137,7 +168,7 @@ def test_the_cmdlets_rows_read_the_same() -> None:
         "Size": 12,
     }
     (found,) = cmdlet_rows([row])
-    assert found is not None and found.size == 12
+    assert isinstance(found, TraceRow) and found.size == 12
     assert oldest([found]) == found.received_at
     assert oldest([]).year == 9999
 

@@ -72,6 +72,15 @@ async def test_only_rows_that_cannot_be_read_are_no_empty_queue() -> None:
         await traced(peer).listing(SINCE)
 
 
+async def test_a_list_of_which_less_can_be_read_than_cannot_is_an_error() -> None:
+    peer = Peer(lambda *_: (200, {"value": [row(1), row(2, id="x"), row(3, status=None)]}))
+    with pytest.raises(Unreachable, match="can't be read"):
+        await traced(peer).listing(SINCE)
+    renamed = {"TraceId" if name == "MessageTraceId" else name: value for name, value in cmdlet_row(1).items()}
+    with pytest.raises(Unreachable, match="can't be read"):
+        await over(Cmdlets(Found(rows=[renamed]))).listing(SINCE)
+
+
 @pytest.mark.parametrize("fresh", [True, False])
 async def test_a_list_without_an_end_is_given_up(fresh: bool) -> None:
     base = "https://graph.microsoft.com/v1.0/next?$skiptoken="
@@ -176,8 +185,12 @@ async def test_a_warning_about_something_else_ends_when_the_cursor_stands_still(
     cmdlets = Cmdlets(Found(rows=[cmdlet_row(1)], warnings=("be careful",)))
     assert len((await over(cmdlets).listing(SINCE)).rows) == 1
     assert len(cmdlets.asked) == 2
-    nothing = Cmdlets(Found(rows=[], warnings=("be careful",)))
-    assert (await over(nothing).listing(SINCE)).rows == {}
+
+
+async def test_nothing_with_a_warning_is_no_empty_queue() -> None:
+    nothing = Cmdlets(Found(rows=[], warnings=("results may be incomplete",)))
+    with pytest.raises(Unreachable, match="can't be read whole: results may be incomplete"):
+        await over(nothing).listing(SINCE)
 
 
 async def test_more_mail_of_one_moment_than_a_page_holds_is_an_error() -> None:
