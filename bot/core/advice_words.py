@@ -23,6 +23,9 @@ class Advice:
     steps: tuple[str, ...]
 
 
+_TRUST = "-F /etc/ssl/certs/ca-certificates.crt"
+"""posttls-finger trusts nobody by itself, whatever main.cf says."""
+
 _POSTFIX = {
     "4.4.312": Advice(
         causes=(
@@ -102,7 +105,8 @@ _POSTFIX = {
             (("not_smtp",), "Something other than a mail server answers at that address and port."),
         ),
         steps=(
-            'See it as Postfix does: `posttls-finger "[mail.contoso.com]:25"` shows greeting, STARTTLS, certificate.',
+            f'See it as Postfix does: `posttls-finger {_TRUST} "[mail.contoso.com]:25"` shows greeting, STARTTLS, '
+            "certificate (without `-F` each one looks untrusted).",
             "What is demanded of it? `postconf smtp_tls_security_level smtp_tls_policy_maps`, and "
             '`postmap -q "[mail.contoso.com]:25" hash:/etc/postfix/tls_policy` (next hop as in the transport table).',
             "No STARTTLS: give the server a certificate and switch TLS on, or find the firewall that strips STARTTLS.",
@@ -142,8 +146,9 @@ _POSTFIX = {
             ((), "A new certificate was installed, but not on every server behind the name."),
         ),
         steps=(
-            'Look at what Postfix meets: `posttls-finger -c -l verify "[mail.contoso.com]:25"`. Dates, names, and does '
-            "the chain lead to a known root?",
+            f'Look at what Postfix meets: `posttls-finger -c -l verify {_TRUST} "[mail.contoso.com]:25"`. Dates, '
+            "names, and does the chain lead to a root of that file? (Take Postfix's own, if `postconf smtp_tls_CAfile` "
+            "names one.)",
             "Expired or revoked: renew it on the server, install it with the full chain (a Postfix there: "
             "`smtpd_tls_chain_files`), and reload its mail service.",
             "Wrong name: install the right certificate; if the new name is meant, name it with `match=` in this next "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from bot.core.advice_words import OWN
+from bot.core.capabilities import Family
 from bot.core.probe_result import ProbeResult
 from bot.probes.runner import Prober, ProbeRequest
 from bot.sandbox.certificates import CertificateShop, Flaw
@@ -223,6 +226,25 @@ async def test_postfix_is_probed_right(postfix: Postfix, service: str, verdicts:
 async def test_its_certificate_is_described(postfix: Postfix, service: str, version: str) -> None:
     tls = (await probed(postfix, service, "domain")).targets[0].tls
     assert (tls.version, tls.verified, tls.san) == (version, True, (HOST,))
+
+
+@pytest.mark.parametrize("code", ["4.4.317", "4.7.320"])
+async def test_the_command_that_we_advise_tells_a_trusted_certificate_from_another(postfix: Postfix, code: str) -> None:
+    """posttls-finger takes no root from main.cf: without one of its own, every certificate is untrusted to it."""
+    step = next(step for step in OWN[Family.POSTFIX][code].steps if "posttls-finger" in step)
+    command = (
+        step.partition("`")[2].partition("`")[0].replace("/etc/ssl/certs/ca-certificates.crt", str(postfix.ca_file))
+    )
+
+    async def said(service: str) -> str:
+        line = command.replace("[mail.contoso.com]:25", f"[127.0.0.1]:{postfix.ports[service]}")
+        line += "" if " -l " in line else " -c -l verify"
+        words = ["/usr/sbin/posttls-finger", *shlex.split(line)[1:], HOST]
+        program = await asyncio.create_subprocess_exec(*words, stdout=-1, stderr=-2, env={"PATH": "/usr/sbin:/usr/bin"})
+        return (await program.communicate())[0].decode()
+
+    assert "Verified TLS connection" in await said("may")
+    assert "Untrusted TLS connection" in await said("selfsigned")
 
 
 @pytest.mark.parametrize("service", ["plain", "may"])

@@ -50,7 +50,7 @@ def test_the_steps_name_the_relays_own_next_hop(world: Any) -> None:
     assert "`nc -vz mail.contoso.com 2525`" in steps[0]
     assert "this relay's own address" in " ".join(steps)
     finger = own_steps(postfix(world, "4.4.317"), articles().for_code("4.4.317"))
-    assert '`posttls-finger "[mail.contoso.com]:2525"`' in finger[0]
+    assert '`posttls-finger -F /etc/ssl/certs/ca-certificates.crt "[mail.contoso.com]:2525"`' in finger[0]
 
 
 def test_refused_from_both_sides_names_the_real_port(world: Any) -> None:
