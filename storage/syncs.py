@@ -14,6 +14,10 @@ from storage.moments import from_ms, optional_moment, optional_ms, to_ms
 
 __all__ = ["SyncRun", "begin", "finish", "last_success", "latest", "misses", "prune"]
 
+# Taken over: read well, or too old to count as a read but the best that is known.
+_LAST_TAKEN_OVER = """SELECT ifnull(true_at, finished_at) FROM syncs WHERE backend = ?
+    AND finished_at IS NOT NULL AND (error IS NULL OR true_at IS NOT NULL) ORDER BY id DESC LIMIT 1"""
+
 
 def begin(db: Database, backend: str, now: datetime) -> int:
     """Note that a read starts; returns its id."""
@@ -32,7 +36,10 @@ def finish(
     true_at: datetime | None = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Note how it ended. `true_at`: when what was read was so, if that isn't now."""
+    """Note how it ended. `true_at`: when what was read was so, if that isn't now.
+
+    With an error and `true_at`: something was taken over, but it was too old to count as a read.
+    """
     said = json.dumps(list(notes), ensure_ascii=False) if notes else None
     db.execute(
         "UPDATE syncs SET finished_at = ?, counts = ?, error = ?, true_at = ?, notes = ? WHERE id = ?",
@@ -47,15 +54,11 @@ def latest(db: Database) -> dict[str, SyncRun]:
 
 
 def last_success(db: Database, backend: str) -> datetime | None:
-    """When that was so which the last good read told: at its end, unless it said otherwise. None: none ever was good.
+    """When that was so which was taken over last: at the read's end, unless it said otherwise. None: nothing ever was.
 
     This, not the moment of the read, says how old the figures are.
     """
-    row = db.execute(
-        """SELECT ifnull(true_at, finished_at) FROM syncs WHERE backend = ? AND error IS NULL
-            AND finished_at IS NOT NULL ORDER BY id DESC LIMIT 1""",
-        [backend],
-    ).fetchone()
+    row = db.execute(_LAST_TAKEN_OVER, [backend]).fetchone()
     return optional_moment(row[0]) if row else None
 
 
@@ -70,12 +73,12 @@ def misses(db: Database, backend: str) -> tuple[int, datetime | None]:
 
 
 def prune(db: Database, before: datetime) -> int:
-    """Forget older reads, but never the newest and the newest good one of a mail system; returns how many."""
+    """Forget older reads, but never the newest and the last that was taken over of a mail system; returns how many."""
     return db.execute(
         """DELETE FROM syncs WHERE started_at < ?
             AND id NOT IN (SELECT max(id) FROM syncs GROUP BY backend)
-            AND id NOT IN (SELECT max(id) FROM syncs WHERE finished_at IS NOT NULL AND error IS NULL
-                GROUP BY backend)""",
+            AND id NOT IN (SELECT max(id) FROM syncs WHERE finished_at IS NOT NULL
+                AND (error IS NULL OR true_at IS NOT NULL) GROUP BY backend)""",
         [to_ms(before)],
     ).rowcount
 

@@ -49,6 +49,8 @@ class Snapshot:
     so that silence means DELIVERED.
     `true_at`: when all this was so, where that isn't the moment of the read (a file that a script wrote earlier).
     `notes`: what was odd, one line each, for people.
+    `overdue`: why all this is too old to count as a read, in a line that stays the same while nothing newer comes. It
+    is taken over as what was so at `true_at`, and counts as a miss.
     `routed`: the mail system's own routing is known: a message without connector_key is carried by none of its
     connectors, and nobody guesses one for it.
     """
@@ -60,6 +62,7 @@ class Snapshot:
     vanished: MessageStatus = MessageStatus.GONE
     true_at: datetime | None = None
     notes: tuple[str, ...] = ()
+    overdue: str | None = None
     routed: bool = False
 
 

@@ -76,6 +76,7 @@ class Situation:
 
     `past`: the last resolved incident per code. `flows`: mail leaves all the same. `blind`: our own network is suspect.
     Not `steady`: the clock is suspect, so nothing is told, and no mark is used up, because of the time alone.
+    `frozen`: the queue was read too long ago to tell the time by it, unless a failing probe bears it out.
     """
 
     connector: Connector
@@ -88,6 +89,7 @@ class Situation:
     flows: bool = False
     blind: bool = False
     steady: bool = True
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,7 @@ def _begin(trouble: Trouble, situation: Situation) -> Decision:
         previous = None
     flapping = previous is not None and _flaps(previous, situation)
     told = _evidence(None, trouble, situation)
-    timed = trouble.waiting if situation.steady else None
+    timed = _timed(trouble.waiting, situation)
     marks = [m.name for m in passed_marks(timed, situation.policy, situation.now)]
     by = "both" if len(told["by"]) > 1 else told["by"][0]
     data = {"code": trouble.code, "by": by, "evidence": told | {"marks": marks}}
@@ -192,7 +194,7 @@ def _follow(known: Known, situation: Situation) -> Decision:
     waiting = trouble.waiting if trouble else None
     told = _evidence(known, trouble, situation)
     incident, policy, now = known.incident, situation.policy, situation.now
-    timed = waiting if situation.steady else None
+    timed = _timed(waiting, situation)
     worse = critical_reason(timed, policy, now) if incident.severity is Severity.WARNING else None
     changes = {**_renamed(known, trouble, situation), **({"severity": Severity.CRITICAL} if worse else {})}
     marks = untold_marks(timed, known.names("marks"), policy, now)
@@ -207,6 +209,12 @@ def _follow(known: Known, situation: Situation) -> Decision:
     if told == known.told:
         return Decision(reason=Reason.UNCHANGED, code=incident.code, incident=incident)
     return _tell(known, EventKind.EVIDENCE, Reason.CHANGED, {"evidence": told}, changes)
+
+
+def _timed(waiting: CodeCount | None, situation: Situation) -> CodeCount | None:
+    """What waits, as far as the time may be told by it."""
+    borne_out = situation.run.failing and not situation.blind and not situation.flows
+    return waiting if situation.steady and (borne_out or not situation.frozen) else None
 
 
 def _one(mine: Sequence[Trouble]) -> Trouble | None:

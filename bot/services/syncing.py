@@ -82,7 +82,8 @@ class Syncing:
         1. Note that the read begins. 2. Ask for everything. 3. Take connectors and domains over, if they changed.
         4. Compare its queue with ours, write a flood of changes in slices. 5. Write the rest, triage what changed and
         note the end, in one transaction; whoever is still to be looked at has his turn after it.
-        A failure is noted too, and raised as BackendError. KeyError: there is no such system.
+        A failure is noted too, and raised as BackendError; so is a list that is too old, although it is taken over.
+        KeyError: there is no such system.
         """
         backend = self._backends[name]
         async with self._reading[name]:
@@ -101,6 +102,8 @@ class Syncing:
             self._pace.read(name, good=True)
             self._unstored.discard(name)
             await self._look_at_the_rest(set() if taking is None else taking.touched, triaged)
+            if snapshot.overdue is not None:
+                raise Unreachable(snapshot.overdue)
             return counts
 
     def interval(self, name: str) -> timedelta:
@@ -170,9 +173,12 @@ class Syncing:
             triaged = sorted(taking.touched)[:SLICE]
         true_at = None if snapshot.true_at is None else min(snapshot.true_at, now)
         flat = {f"{part}_{key}": n for part, c in counts.items() for key, n in asdict(c).items()}
-        syncs.finish(db, run, now, flat, true_at=true_at, notes=snapshot.notes)
-        note_read(db, name, now)
+        syncs.finish(db, run, now, flat, snapshot.overdue, true_at=true_at, notes=snapshot.notes)
         steady = self._steadiness.look()
+        if snapshot.overdue is None:
+            note_read(db, name, now)
+        else:
+            self._note_miss(db, name, snapshot.overdue, now, steady=steady)
         if triaged:
             triage_some(db, triaged, self._policy, now, default_channel=self._default_channel, steady=steady)
         return set(triaged)
@@ -192,14 +198,17 @@ class Syncing:
     async def _note_failure(self, name: str, run: int, error: Exception) -> None:
         now, line = self._clock(), " ".join(str(error).split())[:300] or type(error).__name__
         steady = self._steadiness.look()
-        interval = self._pace.interval(name) or USUAL
         self._pace.read(name, good=False)
 
         def note(db: Database) -> None:
             syncs.finish(db, run, now, {}, line)
-            note_miss(db, name, line, now, interval=interval, channel=self._default_channel, steady=steady)
+            self._note_miss(db, name, line, now, steady=steady)
 
         await self._store.write(note)
+
+    def _note_miss(self, db: Database, name: str, line: str, now: datetime, *, steady: bool) -> None:
+        interval = self._pace.interval(name) or USUAL
+        note_miss(db, name, line, now, interval=interval, channel=self._default_channel, steady=steady)
 
 
 def _waiting_for_a_look(db: Database, policy: Policy, now: datetime) -> set[int]:

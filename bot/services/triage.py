@@ -6,13 +6,14 @@ So the fact, the incident's transition, its event and what Slack is owed are all
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 
 from sqlite_utils import Database
 
+from bot.backends.files import BACKEND as IMPORTED
 from bot.core.early_warnings import decide_warnings, split
 from bot.core.events import EventKind
 from bot.core.evidence import NAMELESS, ProbeRun, run_of, troubles
@@ -21,7 +22,7 @@ from bot.core.incidents import UNDONE, Decision, Known, Situation, decide
 from bot.core.policy import Policy
 from bot.services.monitor import probes_say_nothing
 from bot.services.timeline import record_event
-from storage import connectors, incidents, messages, probes
+from storage import connectors, incidents, messages, probes, syncs
 from storage.connection import Store
 from storage.records import Connector, Incident, ProbeRecord
 
@@ -44,6 +45,7 @@ def triage_connector(
     default_channel: str,
     blind: bool = False,
     steady: bool = True,
+    frozen: Callable[[str], bool] | None = None,
 ) -> list[Incident]:
     """Look at everything known about one connector and do what it calls for; returns the incidents that changed.
 
@@ -51,7 +53,7 @@ def triage_connector(
     2. Decide on outages (bot/core/incidents.py) and on what is to come (bot/core/early_warnings.py), with reasons.
     3. Write each change with its event and outbox rows. Doing it twice changes nothing the second time.
     `blind`: our own network is suspect, so probes open nothing. Not `steady`: the clock is suspect, so nothing is told
-    because of the time alone.
+    because of the time alone. `frozen`: `is_frozen` by the mail system's name, where somebody remembers the answers.
     """
     connector = connectors.get(db, connector_id)
     if connector is None:
@@ -59,8 +61,12 @@ def triage_connector(
     known = [Known(incident=i, told=incidents.last_evidence(db, i.id)) for i in incidents.open_at(db, connector.id)]
     outages, warnings = split(known)
     few = probes.recent(db, connector.id, max(policy.open_after + 1, policy.resolve_after))
+    frozen = frozen or partial(is_frozen, db, policy, now)
+    situation = _situation(
+        db, connector, policy, now, few=few, known=outages, blind=blind, steady=steady, frozen=frozen
+    )
     decisions = (
-        *decide(_situation(db, connector, policy, now, few=few, known=outages, blind=blind, steady=steady)),
+        *decide(situation),
         *(decide_warnings(_outlook(db, connector, policy, now, few=few, known=warnings)) if steady else ()),
     )
     return [_carry_out(db, connector, made, now, default_channel) for made in decisions if made.kind is not None]
@@ -70,9 +76,11 @@ def triage_some(
     db: Database, connector_ids: Iterable[int], policy: Policy, now: datetime, *, default_channel: str, steady: bool
 ) -> None:
     """Triage several, in one transaction; `steady`: see `triage_connector`."""
-    blind = probes_say_nothing(db, policy, now)
+    blind, frozen = probes_say_nothing(db, policy, now), cache(partial(is_frozen, db, policy, now))
     for each in connector_ids:
-        triage_connector(db, each, policy, now, default_channel=default_channel, blind=blind, steady=steady)
+        triage_connector(
+            db, each, policy, now, default_channel=default_channel, blind=blind, steady=steady, frozen=frozen
+        )
 
 
 async def triage_many(
@@ -90,6 +98,14 @@ async def triage_many(
 def due_for_triage(db: Database, policy: Policy, now: datetime) -> list[int]:
     """Connectors that time alone may have changed: mail that is stuck by now, and nobody opened an incident for it."""
     return incidents.stuck(db, now - policy.queue_settle, NAMELESS)
+
+
+def is_frozen(db: Database, policy: Policy, now: datetime, backend: str) -> bool:
+    """Was this mail system's queue read too long ago to tell the time by it? Imported figures are no reads: never."""
+    if backend == IMPORTED:
+        return False
+    read_at = syncs.last_success(db, backend)
+    return read_at is not None and now - read_at > policy.stale_after
 
 
 def mail_flows(db: Database, connector_id: int, run: ProbeRun, policy: Policy, now: datetime) -> bool:
@@ -114,6 +130,7 @@ def _situation(
     known: Sequence[Known],
     blind: bool,
     steady: bool,
+    frozen: Callable[[str], bool],
 ) -> Situation:
     # Steady good probes are told from a few rows: that is the case for nearly everything.
     run = run_of(few if any(p.ok for p in few[:1]) else probes.recent(db, connector.id, RUN_LENGTH))
@@ -129,6 +146,7 @@ def _situation(
         flows=mail_flows(db, connector.id, run, policy, now),
         blind=blind,
         steady=steady,
+        frozen=any(t.waiting for t in found) and frozen(connector.backend),
     )
 
 

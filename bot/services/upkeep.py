@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlite_utils import Database
 
@@ -16,8 +17,8 @@ from bot.core.alerts import critical_reason, passed_marks
 from bot.core.clock import Clock
 from bot.core.policy import Policy
 from bot.services.steadiness import Steadiness
-from bot.services.triage import due_for_triage, triage_many
-from storage import actions, inbox, incidents, messages, outbox, probes, queue, syncs
+from bot.services.triage import due_for_triage, is_frozen, triage_many
+from storage import actions, connectors, inbox, incidents, messages, outbox, probes, queue, syncs
 from storage.connection import Store
 from storage.incidents import Waiting
 from storage.records import CodeCount, Severity
@@ -110,8 +111,16 @@ def suspects(
         due |= {i.connector_id for i in incidents.open_everywhere(db) if i.connector_id is not None}
     if steady:
         due |= set(due_for_triage(db, policy, now))
-        due |= {w.connector_id for w in incidents.waiting(db) if may_be_told_louder(w, policy, now)}
+        louder = {w.connector_id for w in incidents.waiting(db) if may_be_told_louder(w, policy, now)}
+        due |= _timely(db, louder, policy, now) if louder else louder
     return sorted(due)
+
+
+def _timely(db: Database, connector_ids: set[int], policy: Policy, now: datetime) -> set[int]:
+    """Without those whose queue is frozen: no mark passes by it alone, and what bears it out brings its own look."""
+    backends = {c.id: c.backend for c in map(partial(connectors.get, db), connector_ids) if c is not None}
+    frozen = {name for name in set(backends.values()) if is_frozen(db, policy, now, name)}
+    return {connector_id for connector_id, name in backends.items() if name not in frozen}
 
 
 def may_be_told_louder(waiting: Waiting, policy: Policy, now: datetime) -> bool:

@@ -329,6 +329,29 @@ def test_a_clock_that_was_just_set_uses_up_no_mark_and_raises_no_voice() -> None
     assert opened.changes["severity"] is Severity.WARNING
 
 
+@pytest.mark.parametrize(
+    ("run", "more", "told_louder"),
+    [
+        (ProbeRun(), {}, False),
+        (fine(5), {}, False),
+        (failing(2), {"blind": True}, False),
+        (failing(2), {"flows": True}, False),
+        (failing(2), {}, True),
+    ],
+)
+def test_a_queue_that_nobody_reads_any_more_passes_no_mark_unless_a_failing_probe_bears_it_out(
+    run: ProbeRun, more: dict[str, Any], told_louder: bool
+) -> None:
+    late = mail(age=23 * HOUR + 30 * MINUTE)
+    after = only(run, late, known("queue"), frozen=True, **more)
+    assert after.kind is (EventKind.ESCALATED if told_louder else EventKind.EVIDENCE)
+    assert ("severity" in after.changes) is told_louder
+    assert only(run, late, frozen=True, **more).changes["severity"] is (
+        Severity.CRITICAL if told_louder else Severity.WARNING
+    )
+    assert only(run, late, known("queue"), **more).kind is EventKind.ESCALATED
+
+
 def test_moments_ahead_of_a_clock_that_was_set_back_hold_nothing_up() -> None:
     year = 365 * 24 * HOUR
     assert only(failing(2), past={REFUSED: resolved(-year)}).kind is EventKind.OPENED

@@ -10,11 +10,17 @@ from storage.records import Severity
 REFUSED = "4.4.316"
 
 
+async def read_on(world: Any, minute: int) -> None:
+    """Time goes on, and the mail system is read as ever."""
+    await world.at(minute).syncing.sync("mail")
+    await world.upkeep.tick()
+
+
 async def test_escalates_once_at_each_mark(world: Any) -> None:
     await world.at(0).waits(1, REFUSED)
     told = []
     for minute in range(0, 24 * 60, 10):
-        await world.at(minute).upkeep.tick()
+        await read_on(world, minute)
         told += [(minute, line) for line in await world.told()]
     assert told == [
         (20, "#1 4.4.316 warning"),
@@ -30,17 +36,27 @@ async def test_escalates_once_at_each_mark(world: Any) -> None:
 async def test_marks_that_had_passed_before_it_opened_are_not_told_again(world: Any) -> None:
     await world.at(0).waits(1, REFUSED, age=13 * 60)
     assert await world.told() == ["#1 4.4.316 critical"]
-    await world.at(60).upkeep.tick()
+    await read_on(world, 60)
     assert await world.told() == []
-    await world.at(7 * 60).upkeep.tick()
+    await read_on(world, 7 * 60)
     assert await world.told() == ["#1! escalated 20 h"]
 
 
-async def test_marks_missed_while_the_bot_was_down_are_one_broadcast(world: Any) -> None:
+async def test_marks_missed_while_the_bot_was_down_are_one_broadcast_once_the_queue_was_read(world: Any) -> None:
     await world.at(0).waits(1, REFUSED, age=20)
     await world.told()
     await world.at(21 * 60).upkeep.tick()
+    assert await world.told() == [], "what waited then may have left long ago"
+    await read_on(world, 21 * 60)
     assert await world.told() == ["#1! escalated 20 h"]
+
+
+async def test_a_mark_is_told_without_a_read_where_the_probe_still_fails(world: Any) -> None:
+    await world.at(0).waits(1, REFUSED, age=20)
+    await world.told()
+    await world.at(239).probe_fails(REFUSED)
+    await world.at(240).upkeep.tick()
+    assert await world.told() == ["#1! escalated 4 h"]
 
 
 async def test_two_seconds_ten_years_ahead_cost_nothing(world: Any) -> None:

@@ -11,10 +11,11 @@ from bot.backends.ports import BackendError, Snapshot, Unreachable
 from bot.core.policy import Policy
 from bot.services.pace import Pace
 from bot.services.syncing import Syncing
+from bot.services.upkeep import Upkeep
 from bot.services.views import incident_view, status_view
 from storage import incidents, outbox
 from storage.connection import Store
-from storage.records import Incident, IncidentState
+from storage.records import ConnectorFacts, ConnectorKind, Incident, IncidentState, MessageFacts, Severity
 
 
 class Lab:
@@ -24,13 +25,14 @@ class Lab:
 
     def __init__(self) -> None:
         self.error: str | None = None
+        self.parts = Snapshot(messages=[])
         self.asked = 0
 
     async def snapshot(self) -> Snapshot:
         self.asked += 1
         if self.error:
             raise Unreachable(self.error)
-        return Snapshot(messages=[])
+        return self.parts
 
 
 @pytest.fixture
@@ -128,6 +130,41 @@ async def test_it_comes_again_as_a_new_one_that_follows_the_old(
         lab.error = None
         await tick(syncing, clock)
     assert numbers == [(1, None), (2, 1)]
+
+
+async def test_a_list_that_grows_old_is_shown_as_old_and_told_like_one_that_cannot_be_read(
+    store: Store, syncing: Syncing, lab: Lab, clock: Any
+) -> None:
+    begun = clock.now
+    waits = MessageFacts(
+        backend="lab", key="m1", recipient="user@contoso.test", sender="app@fabrikam.test", code="4.4.316",
+        received_at=begun - timedelta(hours=1), expires_at=begun + timedelta(hours=23),
+    )  # fmt: skip
+    server = ConnectorFacts(
+        backend="lab", key="c", name="Contoso", kind=ConnectorKind.ON_PREMISES, recipient_domains=("contoso.test",)
+    )
+    lab.parts = Snapshot(connectors=[server], messages=[waits], true_at=begun, overdue="look at the task")
+    upkeep = Upkeep(store, Policy(), clock, default_channel="C1", monotonic=clock.monotonic)
+    with pytest.raises(Unreachable, match="look at the task"):
+        await syncing.sync("lab")
+    for _ in range(12 * 20):
+        await tick(syncing, clock)
+        await upkeep.tick()
+    (told,) = await open_ones(store)
+    assert (told.code, told.first_failure_at, told.revision) == ("sync:lab", begun, 1)
+    stuck = next(i for i in await store.read(incidents.open_everywhere) if i.code == "4.4.316")
+    assert (stuck.severity, stuck.escalated) == (Severity.WARNING, 0)
+    view = await store.read(lambda db: status_view(db, Policy(), clock.now))
+    assert view.syncs["lab"] == "read 20 h ago (stale); last try failed: look at the task"
+    assert [(s.backend, s.read_at) for s in view.stale] == [("lab", begun)]
+    assert view.connectors[0].queue.total == 1
+
+    lab.parts = Snapshot(connectors=[server], messages=[waits], true_at=clock.now)
+    await tick(syncing, clock)
+    await upkeep.tick()
+    assert await open_ones(store) == []
+    (stuck,) = await store.read(incidents.open_everywhere)
+    assert (stuck.severity, stuck.escalated) == (Severity.CRITICAL, 1)
 
 
 async def test_nothing_is_told_where_no_channel_is_known(store: Store, lab: Any, clock: Any) -> None:

@@ -129,6 +129,17 @@ async def test_syncs_tell_when_and_how_each_mail_system_was_read(store: Store, n
     assert (latest.error, latest.finished_at, latest.counts) == ("unreachable", now + 3 * HOUR, {})
 
 
+async def test_what_was_too_old_to_count_as_a_read_still_says_how_old_the_figures_are(
+    store: Store, now: datetime
+) -> None:
+    for error, true_at in ((None, now), ("old", now + HOUR), ("old", now + 2 * HOUR), ("unreachable", None)):
+        run = await store.write(lambda db: syncs.begin(db, "lab", now))
+        await store.write(lambda db, r=run, e=error, t=true_at: syncs.finish(db, r, now, {}, e, true_at=t))
+    assert (await store.read(lambda db: syncs.misses(db, "lab")))[0] == 3
+    assert await store.write(lambda db: syncs.prune(db, now + 9 * HOUR)) == 2
+    assert await store.read(lambda db: syncs.last_success(db, "lab")) == now + 2 * HOUR
+
+
 async def test_old_syncs_are_forgotten_but_the_last_success_stays(store: Store, now: datetime) -> None:
     for hours, error in enumerate(["no", None, None, "no", "no"]):
         at = now + hours * HOUR

@@ -124,6 +124,7 @@ class ExchangeServerBackend:
             messages=[m for ref, m in waiting.items() if ref not in gone],
             ended=ended,
             true_at=view.document.started_at,
+            overdue=self._overdue(view.document),
             notes=tuple(self._notes(view)),
         )
 
@@ -264,12 +265,19 @@ class ExchangeServerBackend:
                 known = self._asked_for.get((key, recipient))
                 yield replace(known, status=MessageStatus.REJECTED) if known else _rejected(self._name, row, recipient)
 
+    def _overdue(self, document: Document) -> str | None:
+        """Without its age: it is told once, not anew with each minute."""
+        if self._clock() - document.started_at <= self._options.max_age:
+            return None
+        return (
+            f"no newer document than of {document.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC: "
+            f"look at the scheduled task on {document.server} (schtasks /Query /V /FO LIST /TN mfi-exchange); "
+            f"if its runs take so long, raise MFI_{self._name.upper()}_MAX_AGE"
+        )
+
     def _notes(self, view: _View) -> Iterator[str]:
         yield from view.settings.notes
         yield from view.listing.notes
-        age = self._clock() - view.document.started_at
-        if age > self._options.max_age:
-            yield f"the newest document is {_minutes(age)} old: is the scheduled task running?"
         for part in ("connectors", "domains", "directory"):
             for fault in view.document.faults.get(part, ()):
                 yield f"the script could not read the {part}: {fault}"
