@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from bot.backends.exchange_online.budget import Budget
 from bot.backends.exchange_online.details import Details, message_facts
@@ -65,6 +66,8 @@ class Queue:
         self._waited: dict[Ref, TraceRow] | None = None
         self._details = Details(name, trace, budget, now, pick)
         self._endings: dict[Ref, tuple[datetime, MessageFacts]] = {}
+        self._before: dict[Ref, MessageFacts] = {}
+        """How mail ended of which only the first read of this process told."""
         self._departed: dict[Ref, tuple[datetime, TraceRow]] = {}
         self.lifetime = timedelta(hours=24)
         self.pages = 1
@@ -77,29 +80,31 @@ class Queue:
         self.lifetime = lifetime
         now = self._now()
         known = self._waited
-        listing = await self._trace.listing(self._since(now), status=PENDING)
+        listing = await self._trace.listing(await asyncio.to_thread(self._since, now), status=PENDING)
         waiting, odd, hidden = await asyncio.to_thread(self._sorted, listing, now)
         left = await asyncio.to_thread(self._left, waiting, odd, now)
         failed, notes = await self._failed(known is None, left, now)
         self.pages = listing.pages + (failed.pages if failed else 0)
-        self._endings = {
-            ref: one
-            for ref, one in self._endings.items()
-            if ref not in waiting and timedelta(0) <= now - one[0] < TOLD_AGAIN_FOR
-        }
-        self._memory_of_ended(odd, left, failed, now)
-        if failed is not None:
+        if known is None:
+            before = await asyncio.to_thread(self._ended_before, odd, failed, now)
+        else:
+            before = {ref: facts for ref, facts in self._before.items() if ref not in waiting}
+            self._endings = await asyncio.to_thread(self._ended, waiting, odd, left, failed, now)
             await self._explain_failures(left, failed, now)
         self._departed = {ref: one for ref, one in left.items() if ref not in self._endings}
         asked = await self._details.sample(waiting, connectors, domains, self.pages)
         messages = await asyncio.to_thread(self._facts, waiting, connectors, domains)
+        ended = [*before.values(), *(facts for _, facts in self._endings.values())]
+        ended = await asyncio.to_thread(with_agreed_codes, ended)
         self._waited = waiting
+        # The first read tells of all mail of a day or more. Once more in case that it was lost; then it is known.
+        self._before = before if known is None else {}
         self._details.memory.keep_only(waiting)
         told = [*_notes(listing, waiting, odd, hidden), *notes, *asked]
         sure = failed is not None and failed.whole and listing.whole and known is not None
         return QueueRead(
             messages=messages,
-            ended=with_agreed_codes([facts for _, facts in self._endings.values()]),
+            ended=ended,
             # Before the first read of this process others may have waited, of which nobody knows when they left.
             vanished=MessageStatus.DELIVERED if sure else MessageStatus.GONE,
             notes=tuple(told),
@@ -120,12 +125,12 @@ class Queue:
         return message_facts(self._name, row, status, self.lifetime, known)
 
     def failure_of(self, row: TraceRow, now: datetime, evidence: Evidence | None) -> MessageFacts:
-        """A failed message: expired if its details say so; without details, if its time was about over."""
-        if evidence is not None and evidence.reason:
-            over = is_expiry(evidence)
-        else:
-            over = now >= row.received_at + self.lifetime - NEARLY
+        """A message that failed just now: expired if its details say so; without details, if its time is about over."""
+        over = is_expiry(evidence) if evidence is not None and evidence.reason else self._nearly_over(row, now)
         return self.facts_of(row, MessageStatus.EXPIRED if over else MessageStatus.REJECTED, evidence)
+
+    def _nearly_over(self, row: TraceRow, now: datetime) -> bool:
+        return now >= row.received_at + self.lifetime - NEARLY
 
     async def explained(self, row: TraceRow) -> Evidence | None:
         """What the details of a failed message say; None where they can't be had."""
@@ -184,25 +189,40 @@ class Queue:
             )
             return None, [f"how {who} is not known: {error}"]
 
-    def _memory_of_ended(
+    def _ended_before(
+        self, odd: Mapping[Ref, TraceRow], failed: Listing | None, now: datetime
+    ) -> dict[Ref, MessageFacts]:
+        """How mail ended, as the first read finds it. Nothing of what failed at some time and whose time is over by
+        now: whether it expired or was rejected long before isn't known, and what is stored may know better.
+        """
+        rows = (failed or Listing()).rows.values()
+        found = {row.ref: self.facts_of(row, row.ending) for row in odd.values()}
+        return found | {row.ref: self.failure_of(row, now, None) for row in rows if not self._nearly_over(row, now)}
+
+    def _ended(
         self,
+        waiting: Mapping[Ref, TraceRow],
         odd: Mapping[Ref, TraceRow],
         left: Mapping[Ref, tuple[datetime, TraceRow]],
         failed: Listing | None,
         now: datetime,
-    ) -> None:
-        """Remember how mail ended, as far as it is told: later news of the same message counts."""
-        for row in odd.values():
-            if self._waited is None or row.ref in self._waited:
-                self._endings[row.ref] = (now, self.facts_of(row, row.ending))
-        for row in (failed or Listing()).rows.values():
-            if self._waited is None or row.ref in left:
-                self._endings[row.ref] = (now, self.failure_of(row, now, None))
+    ) -> dict[Ref, tuple[datetime, MessageFacts]]:
+        """How mail ended that this process saw waiting, as far as it is told: later news of the same message counts."""
+        endings = {
+            ref: one
+            for ref, one in self._endings.items()
+            if ref not in waiting and timedelta(0) <= now - one[0] < TOLD_AGAIN_FOR
+        }
+        known = self._waited or {}
+        endings |= {ref: (now, self.facts_of(row, row.ending)) for ref, row in odd.items() if ref in known}
+        failures = (failed or Listing()).rows
+        return endings | {ref: (now, self.failure_of(failures[ref], now, None)) for ref in left if ref in failures}
 
-    async def _explain_failures(self, left: Mapping[Ref, object], failed: Listing, now: datetime) -> None:
+    async def _explain_failures(self, left: Mapping[Ref, object], failed: Listing | None, now: datetime) -> None:
         """Ask for the reason of some of those that failed just now."""
         free = min(FAILURES_ASKED, self._budget.for_details(self._now(), self.pages))
-        rows = [row for ref, row in failed.rows.items() if ref in left][:free]
+        failures = (failed or Listing()).rows
+        rows = list(islice((failures[ref] for ref in left if ref in failures), free))
         for row, evidence in zip(rows, await self._details.of(rows, of_failure), strict=True):
             if evidence is not None:
                 self._endings[row.ref] = (now, self.failure_of(row, now, evidence))

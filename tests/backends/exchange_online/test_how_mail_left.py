@@ -52,7 +52,11 @@ class Tenant:
 
     def __init__(self, trace: Trace, clock: Clock) -> None:
         self.lifetime = timedelta(hours=24)
-        self._queue = Queue("exo", trace, Budget(), clock, settle=timedelta(minutes=15), pick=lambda _: 0)
+        self._trace, self._clock = trace, clock
+        self.forget()
+
+    def forget(self) -> None:
+        self._queue = Queue("exo", self._trace, Budget(), self._clock, settle=timedelta(minutes=15), pick=lambda _: 0)
 
     async def snapshot(self) -> Snapshot:
         read = await self._queue.read([], [], self.lifetime)
@@ -68,6 +72,10 @@ class Scene:
         self.tenant = Tenant(self.trace, self.clock)
         tenants: Any = {"exo": self.tenant}
         self._syncing = Syncing(store, tenants, Policy(), self.clock, default_channel="C1")
+
+    def restart(self) -> None:
+        """What the process knew is lost, but for what is stored."""
+        self.tenant.forget()
 
     async def reads(self, times: int = 1) -> MessageStatus:
         for _ in range(times):
@@ -121,6 +129,47 @@ async def test_a_clock_that_is_set_back_delivers_nothing(scene: Scene) -> None:
     scene.clock.forward(hours=3)
     assert await scene.reads() is MessageStatus.QUEUED
     assert await scene.becomes("delivered") is MessageStatus.DELIVERED
+
+
+REJECTION = (
+    "Reason: [{LED=550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient r@onprem.test not found by SMTP address "
+    "lookup};{MSG=};{FQDN=};{IP=};{LRT=}]"
+)
+
+
+async def test_mail_that_was_rejected_has_not_expired_after_a_restart(scene: Scene) -> None:
+    scene.trace.row = replace(scene.trace.row, received_at=START - timedelta(hours=20))
+    scene.trace.told = (Event(at=START, name="fail", description=REJECTION, data={}),)
+    await scene.reads()
+    assert await scene.becomes("failed") is MessageStatus.REJECTED
+    scene.clock.forward(hours=4, minutes=15)
+    scene.restart()
+    assert await scene.reads(2) is MessageStatus.REJECTED
+    (bounced,) = await scene.store.read(lambda db: queue.bounced(db, since=START, limit=9))
+    assert (bounced.status, bounced.code) == (MessageStatus.REJECTED, "5.1.10")
+
+
+@pytest.mark.parametrize(
+    ("away", "status"), [({"hours": 1}, MessageStatus.REJECTED), ({"hours": 25}, MessageStatus.EXPIRED)]
+)
+async def test_mail_that_failed_while_nobody_read_bounced(
+    scene: Scene, away: dict[str, float], status: MessageStatus
+) -> None:
+    await scene.reads()
+    scene.clock.forward(**away)
+    scene.restart()
+    assert await scene.becomes("failed") is status
+
+
+async def test_what_a_first_read_found_is_told_once_more_and_then_no_longer(scene: Scene) -> None:
+    scene.trace.row = replace(scene.trace.row, status="failed")
+    told = [[m.status for m in (await scene.tenant.snapshot()).ended] for _ in range(4)]
+    assert told == [[MessageStatus.REJECTED], [MessageStatus.REJECTED], [], []]
+
+
+async def test_of_what_failed_at_some_time_before_a_first_read_nobody_says_that_it_expired(scene: Scene) -> None:
+    scene.trace.row = replace(scene.trace.row, received_at=START - timedelta(hours=24), status="failed")
+    assert (await scene.tenant.snapshot()).ended == []
 
 
 class Garbled(Trace):
