@@ -118,11 +118,11 @@ def _domains(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
 
 
 def _messages(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
-    parsed = read_messages(path, BACKEND)
+    parsed = read_messages(path, BACKEND, now=now)
     ahead = sum(m.received_at > now + _AHEAD for m in parsed.rows)
     rows = [_understood(m) for m in parsed.rows if m.received_at <= now + _AHEAD]
     problems = (Problem(0, f"{ahead} rows are dated in the future"),) if ahead else ()
-    return parsed.problems + problems, partial(_take_messages, rows=rows, now=now)
+    return parsed.problems + problems, partial(_take_messages, rows=rows, now=now, notes=parsed.notes)
 
 
 def _recipients(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
@@ -154,7 +154,9 @@ def _unlisted(names: Sequence[str]) -> tuple[str, ...]:
     return (f"{len(names)} known before and not in this file, still watched: {shown}",) if names else ()
 
 
-async def _take_messages(store: Store, *, rows: Sequence[MessageFacts], now: datetime) -> _Outcome:
+async def _take_messages(
+    store: Store, *, rows: Sequence[MessageFacts], now: datetime, notes: tuple[str, ...]
+) -> _Outcome:
     roster = await store.read(_Roster.of)
     waiting = [m for m in rows if m.status is MessageStatus.QUEUED]
     ended = [m for m in rows if m.status is not MessageStatus.QUEUED]
@@ -164,7 +166,9 @@ async def _take_messages(store: Store, *, rows: Sequence[MessageFacts], now: dat
         await _assign_waiting(store)
     distinct = len({(m.key, m.recipient) for m in rows})
     needless = distinct - counts.added - counts.changed - counts.unchanged
-    return counts, (f"{needless} are not waiting and never were here: not needed",) if needless else ()
+    if needless:
+        notes += (f"{needless} are not waiting and never were here: not needed",)
+    return counts, notes
 
 
 def _finish(db: Database, adding: Adding, now: datetime) -> SyncCounts:

@@ -20,6 +20,7 @@ from bot.backends.files import (
     read_recipients,
     table,
 )
+from bot.backends.files.dates import SlashedDates
 from bot.backends.files.parsed import MAX_PROBLEMS, BadRow, Problem, Problems, listing
 
 CSV = '"DomainName","DomainType"\r\n"contoso.com","Authoritative"\r\n"größe.test","InternalRelay"\r\n'
@@ -246,6 +247,11 @@ CELLS = [
     (lambda: cells.moment("11/19/2026, 17:08", "c"), "2026-11-19T17:08:00+00:00"),
     (lambda: cells.moment("/Date(1795494600000)/", "c"), "2026-11-24T04:30:00+00:00"),
     (lambda: cells.moment("19/11/2026 17:08", "c"), BadRow),
+    (lambda: cells.moment("19/11/2026 17:08", "c", dates=SlashedDates(day_first=True)), "2026-11-19T17:08:00+00:00"),
+    (lambda: cells.moment("11/19/2026 17:08", "c", dates=SlashedDates(day_first=True)), BadRow),
+    (lambda: cells.moment("19.11.2026 17:08:35", "c"), "2026-11-19T17:08:35+00:00"),
+    (lambda: cells.moment("5.12.2026 9.08", "c"), "2026-12-05T09:08:00+00:00"),
+    (lambda: cells.moment("12.19.2026 17:08", "c"), BadRow),
     (lambda: cells.moment("yesterday", "c"), BadRow),
     (lambda: cells.moment("0001-01-01T00:00:00+14:00", "c"), BadRow),
     (lambda: cells.moment("1970-01-01", "c"), BadRow),

@@ -392,3 +392,12 @@ async def test_connectors_adopt_a_long_queue_in_slices(store: Store, path: Path)
     await take(watched, path, "connectors", [CONNECTORS[1] | {"RecipientDomains": ["x.test"]}])
     assert len(watched.changed) == 1 + 3
     assert {k: s.total for k, s in (await store.read(messages.summaries)).items()} == {1: MANY}
+
+
+async def test_how_a_date_was_read_that_can_be_read_in_two_ways_is_in_a_note(store: Store, path: Path) -> None:
+    at = datetime(2026, 12, 5, 6, tzinfo=UTC)
+    await asyncio.to_thread(path.write_text, HEADER + "05/12/2026 04:00:00,a@x.test,b@y.test,Pending,1,,\n")
+    report = await import_file(store, "messages", path, at)
+    (found,) = await tracked(store, ("1", "b@y.test"))
+    assert found.received_at == datetime(2026, 12, 5, 4, tzinfo=UTC)
+    assert "day/month/year" in report.notes[0]

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+from bot.backends.files.dates import SlashedDates
 from bot.backends.files.parsed import BadRow
 
 MAX_TEXT = 1000
@@ -14,7 +15,8 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
 _ADDRESS = re.compile(r"[^\s@<>;,\"]{1,256}@[^\s@<>;,\"]{1,255}")
 _SPOILED = re.compile(r"(System|Microsoft\.Exchange)(\.\w+)+(`\d+)?(\[.*\])?|@\(\)|System\.Object\[\]")
 _WORDS = {"true": True, "$true": True, "yes": True, "1": True, "false": False, "$false": False, "no": False, "0": False}
-_US = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}),? +(\d{1,2}):(\d\d)(?::(\d\d))?(?: *([AaPp])[Mm])?")
+_SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}),? +(\d{1,2}):(\d\d)(?::(\d\d))?(?: *([AaPp])[Mm])?")
+_DOTTED = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4}),? +(\d{1,2})[:.](\d\d)(?:[:.](\d\d))?")
 _DOTNET = re.compile(r"/Date\((-?\d{1,15})(?:[+-]\d{4})?\)/")
 _EARLIEST, _LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -83,13 +85,18 @@ def address(value: Any, column: str) -> str | None:
     return bare.lower()
 
 
-def moment(value: Any, column: str, offset: timedelta = timedelta()) -> datetime | None:
-    """A date and time: ISO 8601, US or .NET JSON. One without a time zone is at `offset` from UTC."""
+def moment(
+    value: Any, column: str, offset: timedelta = timedelta(), dates: SlashedDates | None = None
+) -> datetime | None:
+    """A date and time: ISO 8601, .NET JSON, 11/24/2026 4:30 AM (in the order of `dates`), 24.11.2026 04:30.
+
+    One without a time zone is at `offset` from UTC.
+    """
     found = text(value)
     if found is None:
         return None
     try:
-        at = _parsed_moment(found)
+        at = _parsed_moment(found, dates or SlashedDates())
         at = (at if at.tzinfo else at.replace(tzinfo=timezone(offset))).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise BadRow(f"{column} is {found[:40]!r}, not a date like 2026-11-24T04:30:00Z") from error
@@ -98,14 +105,18 @@ def moment(value: Any, column: str, offset: timedelta = timedelta()) -> datetime
     return at
 
 
-def _parsed_moment(found: str) -> datetime:
+def _parsed_moment(found: str, dates: SlashedDates) -> datetime:
     if dotnet := _DOTNET.fullmatch(found):
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(dotnet[1]))
-    if us := _US.fullmatch(found):
-        month, day, hour = int(us[1]), int(us[2]), int(us[4])
-        if us[7]:
-            hour = hour % 12 + (12 if us[7] in "Pp" else 0)
-        found = f"{us[3]}-{month:02}-{day:02}T{hour:02}:{us[5]}:{us[6] or '00'}"
+    if slashed := _SLASHED.fullmatch(found):
+        first, second, year, hour = (int(slashed[n]) for n in range(1, 5))
+        month, day = dates.month_and_day(first, second, year, twelve_hours=bool(slashed[7]))
+        if slashed[7]:
+            hour = hour % 12 + (12 if slashed[7] in "Pp" else 0)
+        found = f"{year}-{month:02}-{day:02}T{hour:02}:{slashed[5]}:{slashed[6] or '00'}"
+    if dotted := _DOTTED.fullmatch(found):
+        day, month, hour = int(dotted[1]), int(dotted[2]), int(dotted[4])
+        found = f"{dotted[3]}-{month:02}-{day:02}T{hour:02}:{dotted[5]}:{dotted[6] or '00'}"
     return datetime.fromisoformat(found)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import chain
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.backends.files import cells
+from bot.backends.files.dates import SlashedDates
 from bot.backends.files.message_columns import ALIASES, Standing, column_of, standing, unknown
 from bot.backends.files.parsed import BadRow, Parsed, Problems, UnreadableFile, listing
 from bot.backends.files.server_exports import (
@@ -70,10 +71,25 @@ class _Layout:
     offset: timedelta = timedelta()
     events: bool = False
     """Each row is an event, so that its date is the event's, not the message's."""
+    dates: SlashedDates = field(default_factory=SlashedDates)
 
 
-def read_messages(path: Path, backend: str = "files", expiry: timedelta = DEFAULT_EXPIRY) -> Parsed[MessageFacts]:
-    """One row per message and recipient. `expiry`: how long after arrival a message bounces, if the file is silent."""
+def read_messages(
+    path: Path, backend: str = "files", expiry: timedelta = DEFAULT_EXPIRY, now: datetime | None = None
+) -> Parsed[MessageFacts]:
+    """One row per message and recipient. `expiry`: how long after arrival a message bounces, if the file is silent.
+
+    `now`: helps to tell in which order day and month are written, where the file alone doesn't.
+    """
+    dates = SlashedDates()
+    parsed = _read(path, backend, expiry, dates)
+    verdict = dates.verdict(now)
+    if verdict.day_first:
+        parsed = _read(path, backend, expiry, SlashedDates(day_first=True))
+    return replace(parsed, notes=(verdict.note,) if verdict.note else ())
+
+
+def _read(path: Path, backend: str, expiry: timedelta, dates: SlashedDates) -> Parsed[MessageFacts]:
     problems = Problems()
     with opened(path, problems) as table:
         first = next(table.rows, None)
@@ -82,28 +98,30 @@ def read_messages(path: Path, backend: str = "files", expiry: timedelta = DEFAUL
         if first and is_document(first.cells):
             facts = document_messages(document_of(first.cells, path), path, backend, problems)
         elif is_queue_message(columns):
-            facts = _queue_rows(rows, backend, problems)
+            facts = _queue_rows(rows, backend, dates, problems)
         else:
             refuse_queues(columns, path)
-            facts = _traced(Table(table.columns, rows), path, backend, expiry, problems)
+            facts = _traced(Table(table.columns, rows), path, backend, expiry, problems, dates=dates)
     return Parsed(tuple(facts), problems.all())
 
 
-def _queue_rows(rows: Iterable[Row], backend: str, problems: Problems) -> list[MessageFacts]:
+def _queue_rows(rows: Iterable[Row], backend: str, dates: SlashedDates, problems: Problems) -> list[MessageFacts]:
     """Rows of Get-Message; of a message listed twice the later row counts."""
     found: dict[tuple[str, str], MessageFacts] = {}
     for row in rows:
         try:
-            found.update(((m.key, m.recipient), m) for m in queue_messages(row.cells, backend))
+            found.update(((m.key, m.recipient), m) for m in queue_messages(row.cells, backend, dates))
         except BadRow as error:
             problems.add(row.line, str(error))
     return list(found.values())
 
 
-def _traced(table: Table, path: Path, backend: str, expiry: timedelta, problems: Problems) -> list[MessageFacts]:
+def _traced(
+    table: Table, path: Path, backend: str, expiry: timedelta, problems: Problems, *, dates: SlashedDates
+) -> list[MessageFacts]:
     """Rows of a message trace, folded to one fact for each message and recipient."""
     tracks: dict[tuple[str, str], _Track] = {}
-    layout = _layout(table.columns, path, problems)
+    layout = replace(_layout(table.columns, path, problems), dates=dates)
     for row in _checked(table, path, problems):
         try:
             _take(row, layout, tracks)
@@ -148,7 +166,7 @@ def _pick(row: Mapping[str, Any], what: str) -> Any:
 
 def _take(row: Row, layout: _Layout, tracks: dict[tuple[str, str], _Track]) -> None:
     pairs = _recipients(row.cells)
-    at = cells.moment(_pick(row.cells, "received"), "the date", layout.offset)
+    at = cells.moment(_pick(row.cells, "received"), "the date", layout.offset, layout.dates)
     if at is None:
         raise BadRow("the date is empty")
     sender = cells.address(_pick(row.cells, "sender"), "the sender") or ""
@@ -200,7 +218,7 @@ def _note(track: _Track, row: Mapping[str, Any], at: datetime, said: Standing, l
     """Add what a row tells. The earliest date is the arrival; the latest event tells how the mail stands."""
     track.received = min(track.received, at)
     track.size = cells.size(_pick(row, "size")) or track.size
-    track.expires = cells.moment(_pick(row, "expires"), "the expiry", layout.offset) or track.expires
+    track.expires = cells.moment(_pick(row, "expires"), "the expiry", layout.offset, layout.dates) or track.expires
     if said is Standing.SILENT or (at, said.value) < track.told:
         return
     track.told, track.standing = (at, said.value), said

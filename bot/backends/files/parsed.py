@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -26,10 +26,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[T]):
-    """The good rows of a file, and what was wrong with the others."""
+    """The good rows of a file, what was wrong with the others, and how what can be read in two ways was read."""
 
     rows: tuple[T, ...]
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from bot.backends.exchange_server.document import FORMAT, Document, understood
 from bot.backends.exchange_server.queue_facts import LIFETIME, read_queues
 from bot.backends.exchange_server.settings_facts import Ownership, Settings, read_settings
 from bot.backends.files import cells
+from bot.backends.files.dates import SlashedDates
 from bot.backends.files.parsed import BadRow, Problems, UnreadableFile
 from storage.records import ConnectorFacts, MessageFacts
 
@@ -97,17 +98,18 @@ def refuse_queues(columns: Iterable[str], path: Path) -> None:
         raise UnreadableFile(f"{path} lists queues, not the messages in them; export with: {QUEUE_COMMAND}")
 
 
-def queue_messages(row: Mapping[str, Any], backend: str) -> list[MessageFacts]:
+def queue_messages(row: Mapping[str, Any], backend: str, dates: SlashedDates) -> list[MessageFacts]:
     """What one row of Get-Message says, per recipient that still waits. Raises BadRow."""
     identity = cells.text(row.get("identity"), 600)
     if identity is None or identity.count("\\") != 2:
         raise BadRow(f"Identity is no text like EX01\\15\\7864320; export with: {QUEUE_COMMAND}")
-    received = cells.moment(row.get("datereceived"), "DateReceived")
+    received = cells.moment(row.get("datereceived"), "DateReceived", dates=dates)
     if received is None:
         raise BadRow("DateReceived is empty")
     waiting = _recipients(row.get("recipients"))
     if not waiting:
         raise BadRow("Recipients is empty: Get-Message tells them with -IncludeRecipientInfo only")
+    expires = cells.moment(row.get("expirationtime"), "ExpirationTime", dates=dates) or received + LIFETIME
     reason = cells.text(row.get("lasterror"), cells.MAX_REASON)
     return [
         MessageFacts(
@@ -116,7 +118,7 @@ def queue_messages(row: Mapping[str, Any], backend: str) -> list[MessageFacts]:
             recipient=recipient,
             sender=cells.address(row.get("fromaddress"), "FromAddress") or "",
             received_at=received,
-            expires_at=cells.moment(row.get("expirationtime"), "ExpirationTime") or received + LIFETIME,
+            expires_at=expires,
             size=cells.size(row.get("size")),
             reason=own or reason,
         )
