@@ -2,10 +2,13 @@
 
 Rules that every write keeps:
 * a row is written only if something about it changed;
-* evidence (code, reason, remote host) is not erased by a row that brings none, nor by older evidence. Except when a
-  message is rejected: why it waited is not why it came back, so code and reason go, until somebody tells the real ones;
-* delivered, expired and rejected are final: an older list that still says queued does not undo them. Unless the end was
-  only presumed, because a list lacked the message: whoever lists it again knows better.
+* evidence (code, reason, remote host) is not erased by a row that brings none, nor by older evidence. A code alone,
+  with neither words nor a moment, is none: it was concluded from other mail, and fills in where nothing is known.
+  Except when a message is rejected: why it waited is not why it came back, so that goes, until somebody tells the real
+  reason;
+* delivered, expired and rejected are final: an older list that still says queued does not undo them, nor does one that
+  tells another failure without a reason undo a failure that has its reason. Unless the end was only presumed, because a
+  list lacked the message: whoever lists it again knows better.
 
 `digest` stands for the row as it was listed when it was last written: the same again needs no look at the rest. Any
 other write of the row takes it away (storage/queue_schema.py).
@@ -31,15 +34,23 @@ _COLUMNS = (
     *("backend", "key", "recipient", "sender", "connector_id", "connector_key", "size", "received_at", "expires_at"),
     *("status", "code", "reason", "remote_host", "remote_ip", "evidence_at", "ended_at", "digest"),
 )
-# excluded = the row that comes in. It is silent if it brings no evidence, or older evidence than ours.
-_SILENT = "(coalesce(excluded.code, excluded.reason) IS NULL OR ifnull(excluded.evidence_at < evidence_at, 0))"
-_UNEXPLAINED = """(excluded.status = 'rejected' AND status NOT IN ('rejected', 'expired')
-    AND coalesce(excluded.code, excluded.reason) IS NULL)"""
-# A silent row was assigned by its recipient alone: that doesn't overrule what evidence, or an earlier row, told.
-_CONNECTOR = f"""iif({_SILENT} AND excluded.connector_key IS NULL AND connector_id IS NOT NULL
-    AND (code IS NOT NULL OR excluded.connector_id IS NULL), connector_id, excluded.connector_id)"""
-_DIFFERS = """NOT (status IN ('delivered', 'expired', 'rejected') AND presumed IS NULL
-            AND excluded.status = 'queued' AND excluded.received_at <= ended_at)
+# excluded = the row that comes in. It is bare if it brings a code at most, silent if that says nothing against ours.
+_BARE = "(excluded.reason IS NULL AND excluded.evidence_at IS NULL)"
+_KNOWN = "(reason IS NOT NULL OR (code IS NOT NULL AND evidence_at IS NOT NULL))"
+_SILENT = f"""(coalesce(excluded.code, excluded.reason) IS NULL OR ifnull(excluded.evidence_at < evidence_at, 0)
+    OR ({_BARE} AND {_KNOWN}))"""
+_UNEXPLAINED = """(excluded.status = 'rejected' AND excluded.reason IS NULL
+    AND (status NOT IN ('rejected', 'expired') OR presumed IS NOT NULL))"""
+_QUIET = f"({_SILENT} AND NOT {_UNEXPLAINED})"
+# A bare row was assigned by its recipient alone: that doesn't overrule what evidence, or an earlier row, told.
+_CONNECTOR = f"""iif(({_SILENT} OR {_BARE}) AND excluded.connector_key IS NULL AND connector_id IS NOT NULL
+    AND ({_KNOWN} OR (code IS NOT NULL AND excluded.code IS NULL) OR excluded.connector_id IS NULL
+        OR excluded.status <> 'queued'), connector_id, excluded.connector_id)"""
+_FINAL = """(status IN ('delivered', 'expired', 'rejected') AND presumed IS NULL
+    AND excluded.received_at <= ended_at AND (excluded.status = 'queued'
+        OR (status <> 'delivered' AND reason IS NOT NULL
+            AND excluded.status NOT IN (status, 'delivered') AND excluded.reason IS NULL)))"""
+_DIFFERS = """NOT {final}
         AND ((sender, received_at, expires_at, status)
                 IS NOT (excluded.sender, excluded.received_at, excluded.expires_at, excluded.status)
             OR (excluded.size IS NOT NULL AND size IS NOT excluded.size)
@@ -61,11 +72,11 @@ _ON_CONFLICT = """
         received_at = excluded.received_at,
         expires_at = excluded.expires_at,
         status = excluded.status,
-        code = iif({silent}, iif({unexplained}, NULL, code), excluded.code),
-        reason = iif({silent}, iif({unexplained}, NULL, reason), excluded.reason),
-        remote_host = iif({silent}, remote_host, excluded.remote_host),
-        remote_ip = iif({silent}, remote_ip, excluded.remote_ip),
-        evidence_at = iif({silent}, evidence_at, excluded.evidence_at),
+        code = iif({quiet}, code, excluded.code),
+        reason = iif({quiet}, reason, excluded.reason),
+        remote_host = iif({quiet}, remote_host, excluded.remote_host),
+        remote_ip = iif({quiet}, remote_ip, excluded.remote_ip),
+        evidence_at = iif({quiet}, evidence_at, excluded.evidence_at),
         ended_at = iif(excluded.status = 'queued', NULL, coalesce(ended_at, excluded.ended_at)),
         presumed = NULL,
         digest = excluded.digest
@@ -76,8 +87,9 @@ _ON_CONFLICT = """
 def _filled(template: str) -> str:
     for word, text in (
         ("differs", _DIFFERS),
+        ("final", _FINAL),
         ("connector_id", _CONNECTOR),
-        ("unexplained", _UNEXPLAINED),
+        ("quiet", _QUIET),
         ("silent", _SILENT),
     ):
         template = template.replace(f"{{{word}}}", text)

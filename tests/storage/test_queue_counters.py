@@ -86,11 +86,12 @@ def flat(summary: QueueSummary) -> tuple[tuple[Any, ...], ...]:
 
 
 listed = st.builds(
-    lambda number, code, status, connector_id, shift, evidence: (
+    lambda number, code, worded, status, connector_id, shift, evidence: (
         facts_of(
             number,
             code=code,
-            reason=code and f"450 {code} no",
+            reason=f"450 {code} no" if code and worded else None,
+            remote_host="mail.contoso.test" if worded else None,
             status=status,
             expires_at=NOW + timedelta(hours=shift),
             evidence_at=evidence and NOW + timedelta(minutes=evidence),
@@ -99,6 +100,7 @@ listed = st.builds(
     ),
     st.integers(0, 7),
     st.sampled_from(CODES),
+    st.booleans(),
     st.sampled_from([MessageStatus.QUEUED] * 3 + list(MessageStatus)),
     st.sampled_from([None, 1, 2, 3]),
     st.integers(0, 3),
@@ -166,7 +168,7 @@ def test_the_same_list_again_writes_nothing_whatever_was_there(before: list[Any]
 def test_a_list_taken_over_in_slices_is_the_list_taken_over_row_by_row(lists: list[list[Any]]) -> None:
     """What the digests and the bulk path spare is never seen: the rows come out the same."""
     one, other = opened(), opened()
-    columns = "key, connector_id, status, code, reason, received_at, expires_at, evidence_at, ended_at"
+    columns = "key, connector_id, status, code, reason, remote_host, received_at, expires_at, evidence_at, ended_at"
     try:
         for rows in lists:
             messages.sync(one, "lab", rows, NOW, complete=True)
