@@ -68,11 +68,12 @@ CONCLUSIONS = {
     Disagreement.FIREWALL_THEN_MORE: "{System} does not even get a connection, this bot does: check first the address "
     "ranges that the firewall lets in. What our probe meets after that is the next obstacle.",
     Disagreement.JUST_REPAIRED: "Our probe gets through again, but not for long yet: what the queue says may be from "
-    "before. {System} tries again within the hour; if it fails then, it is treated in another way than this bot.",
+    "before. {System} tries again within {soon}; if it fails then, it is treated in another way than this bot.",
     Disagreement.SOME_SERVERS: "One of several servers fails for our probe, too, and another works: mail that is "
     "handed to the failing one waits. Repair that server, or take it out of DNS or of the connector.",
-    Disagreement.SPLIT_DNS: "The server's name resolves here, but not for {system}: probably only your internal DNS "
-    "knows it (split horizon), or a change of DNS has not got around. It has to stand in public DNS.",
+    Disagreement.SPLIT_DNS: "The server's name resolves here, but not for {system}: the two ask different DNS servers "
+    "(split horizon: often only your internal DNS knows a name), or a change of DNS has not got around. The name has "
+    "to stand in {dns}.",
     Disagreement.SPLIT_DNS_HERE: "The server's name resolves for {system}, but not here: this host's resolver sees "
     "other DNS data (MFI_NAMESERVERS sets another one). Trust the queue.",
     Disagreement.OTHER_CERTIFICATE: "The certificate that our probe got is fine, the one that {system} met is not: "
@@ -95,10 +96,14 @@ CONCLUSIONS = {
     Disagreement.DIFFERENT_CODES: "Both fail, each in its own way: the server may treat the two source addresses "
     "differently, or there are two faults. Start with what the queue says: that is what stops the mail.",
 }
-"""In words. {system}: what the mail system is called; {System}: the same at the beginning of a sentence."""
+"""In words. {system}: what the mail system is called; {System}: the same at the beginning of a sentence. {dns}: where
+it looks names up; {soon}: until when it tries again.
+"""
 
-TRIES_AGAIN_WITHIN = timedelta(hours=1)
-"""Mail systems try waiting mail again at least so often (Exchange Online: after 15 to 60 minutes)."""
+CLOUD_TRIES_WITHIN = timedelta(hours=1)
+"""Exchange Online tries waiting mail again after 15 to 60 minutes."""
+OTHERS_TRY_WITHIN = timedelta(minutes=75)
+"""Postfix: maximal_backoff_time and queue_run_delay, 4000 and 300 seconds. An Exchange Server is quicker."""
 ABOUT_ADDRESSES = frozenset({Disagreement.FIREWALL_ADMITS_BOT_ONLY, Disagreement.FIREWALL_THEN_MORE})
 """Where a list of the mail system's own addresses helps."""
 MAIL_SYSTEM = "the mail system"
@@ -106,16 +111,29 @@ MAIL_SYSTEM = "the mail system"
 
 
 def conclusion(kind: Disagreement, system: str = MAIL_SYSTEM) -> str:
-    """The conclusion in one or two sentences."""
-    return CONCLUSIONS[kind].format(system=system, System=system[:1].upper() + system[1:])
+    """The conclusion in one or two sentences. `system`: the name of a cloud service; no other mail system has one."""
+    is_cloud = system != MAIL_SYSTEM
+    return CONCLUSIONS[kind].format(
+        system=system,
+        System=system[:1].upper() + system[1:],
+        dns="public DNS" if is_cloud else f"the DNS that {system} asks",
+        soon="the hour" if is_cloud else "an hour and a quarter",
+    )
 
 
 def disagreement(
-    queue: QueueSummary, run: ProbeRun, *, now: datetime, flows: bool, failing: Iterable[str] = ()
+    queue: QueueSummary,
+    run: ProbeRun,
+    *,
+    now: datetime,
+    flows: bool,
+    failing: Iterable[str] = (),
+    is_cloud: bool = False,
 ) -> Disagreement | None:
     """How the two views differ; None while they agree or one of them is silent.
 
     `flows`: mail leaves all the same. `failing`: the codes of servers that fail while the probe as a whole is fine.
+    `is_cloud`: the mail is a cloud service's, which tries again sooner.
     A connector whose mail waits for several reasons agrees if one of them is the probe's; else the first counts.
     """
     ours = _probed(run, failing)
@@ -124,7 +142,8 @@ def disagreement(
     groups = [group for group in folded(queue).by_code if group.code]
     if not groups:
         return _flowing(ours) if flows else None
-    if ours is Seen.FINE and run.fine_since is not None and now - run.fine_since < TRIES_AGAIN_WITHIN:
+    within = CLOUD_TRIES_WITHIN if is_cloud else OTHERS_TRY_WITHIN
+    if ours is Seen.FINE and run.fine_since is not None and now - run.fine_since < within:
         return Disagreement.JUST_REPAIRED
     theirs = [_queued(group) for group in groups]
     also = {_BY_CODE.get(code, Seen.OTHER) for code in failing}

@@ -68,11 +68,9 @@ def _detailed(db: Database, row: ConnectorView, held: QueueClock, policy: Policy
     run = run_of(seen)
     flows = mail_flows(db, connector.id, run, policy, now)
     failing = failing_codes(seen[0].document) if seen else ()
-    return replace(
-        row,
-        disagreement=disagreement(row.queue, run, now=now, flows=flows, failing=failing),
-        allowed_from=allowed_from(db, connector.backend),
-    )
+    allowed = allowed_from(db, connector.backend)
+    differ = disagreement(row.queue, run, now=now, flows=flows, failing=failing, is_cloud=allowed is not None)
+    return replace(row, disagreement=differ, allowed_from=allowed)
 
 
 def is_stale(read_at: datetime | None, policy: Policy, now: datetime) -> bool:

@@ -65,6 +65,7 @@ def incident_view(
     bad = first_bad(seen)
     good = probes.last_good(db, connector.id, before_id=bad.id if bad else None)
     read_at = syncs.last_success(db, connector.backend)
+    allowed = allowed_from(db, connector.backend)
     return IncidentView(
         incident=incident,
         connector=connector,
@@ -83,6 +84,7 @@ def incident_view(
             now=now,
             flows=mail_flows(db, connector.id, run, policy, now),
             failing=failing_codes(seen[0].document) if seen else (),
+            is_cloud=allowed is not None,
         ),
         differences=differences(good, bad),
         capabilities=capabilities.get(connector.backend, frozenset()),
@@ -91,7 +93,7 @@ def incident_view(
         queue_stale=queue_views.is_stale(read_at, policy, now),
         clock=queue_views.clock_of(db, connector.id, queue, now),
         sample=sample_of(queue, policy, now),
-        allowed_from=allowed_from(db, connector.backend),
+        allowed_from=allowed,
         told=told,
     )
 

@@ -96,27 +96,31 @@ def test_a_queue_and_a_run_of_probes_are_compared(
 
 
 @pytest.mark.parametrize(
-    ("minutes", "code", "failing", "expected"),
+    ("minutes", "code", "failing", "is_cloud", "expected"),
     [
-        (None, "4.4.316", (), FW),
-        (5, "4.4.316", (), D.JUST_REPAIRED),
-        (59, "4.4.318", (), D.JUST_REPAIRED),
-        (60, "4.4.316", (), FW),
-        (5, "4.4.316", ("4.4.316",), D.SOME_SERVERS),
-        (5, None, (), None),
+        (None, "4.4.316", (), True, FW),
+        (5, "4.4.316", (), True, D.JUST_REPAIRED),
+        (59, "4.4.318", (), True, D.JUST_REPAIRED),
+        (60, "4.4.316", (), True, FW),
+        (72, "4.4.316", (), False, D.JUST_REPAIRED),  # Postfix's longest pause: 4000 s, and 300 s until it looks.
+        (75, "4.4.316", (), False, FW),
+        (5, "4.4.316", ("4.4.316",), True, D.SOME_SERVERS),
+        (5, None, (), True, None),
     ],
 )
 def test_a_server_that_was_repaired_a_moment_ago_is_not_blamed_for_what_the_queue_said_before(
-    minutes: int | None, code: str | None, failing: tuple[str, ...], expected: D | None
+    minutes: int | None, code: str | None, failing: tuple[str, ...], is_cloud: bool, expected: D | None
 ) -> None:
     since = None if minutes is None else NOW - timedelta(minutes=minutes)
     run = ProbeRun(successes=3, fine_since=since)
-    assert disagreement(queue(group(code)), run, now=NOW, flows=False, failing=failing) is expected
+    found = disagreement(queue(group(code)), run, now=NOW, flows=False, failing=failing, is_cloud=is_cloud)
+    assert found is expected
 
 
+@pytest.mark.parametrize("system", ["Microsoft 365", "the mail system"])
 @pytest.mark.parametrize("kind", list(D))
-def test_every_conclusion_is_a_sentence_about_the_system_that_is_meant(kind: D) -> None:
-    said = conclusion(kind, "Microsoft 365")
+def test_every_conclusion_is_a_sentence_about_the_system_that_is_meant(kind: D, system: str) -> None:
+    said = conclusion(kind, system)
     assert said[0].isupper()
     assert said.endswith(".")
     assert "{" not in said
@@ -128,6 +132,14 @@ def test_the_firewall_case_is_said_in_plain_words() -> None:
     said = conclusion(D.FIREWALL_ADMITS_BOT_ONLY, "Microsoft 365")
     assert said.startswith("The firewall lets this bot in, but not Microsoft 365: check the address ranges")
     assert conclusion(D.LATER_THAN_PROBED).startswith("A session from here works. The mail system fails at")
+
+
+def test_what_holds_of_a_cloud_service_alone_is_said_of_no_other_mail_system() -> None:
+    """A relay of one's own may well ask internal DNS; and Postfix waits for up to 72 minutes."""
+    assert conclusion(D.SPLIT_DNS, "Microsoft 365").endswith("has to stand in public DNS.")
+    assert conclusion(D.SPLIT_DNS).endswith("has to stand in the DNS that the mail system asks.")
+    assert "Microsoft 365 tries again within the hour;" in conclusion(D.JUST_REPAIRED, "Microsoft 365")
+    assert "The mail system tries again within an hour and a quarter;" in conclusion(D.JUST_REPAIRED)
 
 
 @pytest.mark.parametrize(

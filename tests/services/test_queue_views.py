@@ -168,6 +168,27 @@ async def test_queue_and_probe_are_compared_where_an_incident_is_open(
     assert view.clock.waiting == 1
 
 
+@pytest.mark.parametrize(
+    ("is_cloud", "expected"),
+    [(True, Disagreement.FIREWALL_ADMITS_BOT_ONLY), (False, Disagreement.JUST_REPAIRED)],
+)
+async def test_a_repaired_server_has_as_long_as_the_mail_system_takes_to_try_again(
+    store: Store, side: Side, is_cloud: bool, expected: Disagreement
+) -> None:
+    contoso, clock = side.connector, side.clock
+    for code, minutes in (*[("4.4.316", 1)] * 8, (None, 70)):
+        await probed(store, contoso, clock, code)
+        clock.advance(minutes=minutes)
+    await take(store, contoso, clock, message(clock, 1, timedelta(hours=3)))
+    number = await opened(store, contoso, clock)
+    if is_cloud:
+        await store.write(lambda db: meta.put(db, "address_ranges:files", '{"ranges": [], "read_at": null}'))
+    found = await row(store, clock)
+    view = await store.read(lambda db: incident_view(db, number, Policy(), clock(), {}))
+    assert view is not None
+    assert (found.disagreement, view.disagreement) == (expected, expected)
+
+
 async def test_one_queue_has_its_top_lists(store: Store, contoso: Connector, clock: Any) -> None:
     hour = timedelta(hours=1)
     await take(store, contoso, clock, message(clock, 1, hour), message(clock, 2, hour, sender="b@fabrikam.test"))
