@@ -271,7 +271,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MFI_CRITICAL_AGE", "critical_age", _seconds, "4h", "Critical when the oldest message waits this long."),
     Setting("MFI_CRITICAL_COUNT", "critical_count", _count, "200", "Critical when so many messages wait."),
     Setting("MFI_ESCALATE_AT", "escalate_at", _durations, "4h,12h,20h", "Ages of the oldest message that escalate."),
-    Setting("MFI_ADDRESS_RANGES", "address_ranges", _list_address, RANGES_URL, "Microsoft 365's addresses; or off."),
+    Setting(
+        "MFI_ADDRESS_RANGES",
+        "address_ranges",
+        _list_address,
+        RANGES_URL,
+        "Microsoft 365's addresses; clouds other than the global one need their own list named here. Or off.",
+    ),
     Setting("MFI_LOG_LEVEL", "log_level", _level, "info", "debug, info, warning or error."),
 )
 

@@ -23,7 +23,7 @@ from bot.services.address_ranges import AddressRanges
 from bot.services.fix_look import MailExchangers
 from bot.services.probing import Probing
 from bot.services.syncing import Syncing
-from bot.settings import Settings, SettingsError
+from bot.settings import RANGES_URL, Settings, SettingsError
 from knowledge.classify import Cause
 from storage import syncs
 from storage.connection import Store
@@ -114,12 +114,16 @@ def make_probing(settings: Settings, store: Store, prober: Prober, timeout: floa
 def make_address_ranges(settings: Settings, store: Store) -> AddressRanges:
     """The published addresses of the mail systems that have some; trusts what their own connections trust, too."""
     specs = [spec for spec in settings.backends or () if spec.kind == address_ranges.KIND]
+    # Ours is the worldwide list. Whoever names another one means it for the clouds that are read.
+    elsewhere = {spec.name for spec in specs if spec.options.get("CLOUD", "global").strip().lower() != "global"}
+    elsewhere = elsewhere if settings.address_ranges == RANGES_URL else set()
     own = next((spec.options["CA_FILE"] for spec in specs if spec.options.get("CA_FILE")), None)
     return AddressRanges(
         store,
         utc_now,
-        backends=[spec.name for spec in specs],
+        backends={spec.name for spec in specs} - elsewhere,
         url=settings.address_ranges or None,
+        elsewhere=elsewhere,
         ca_file=Path(own) if own else settings.ca_file,
     )
 

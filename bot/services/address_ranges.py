@@ -59,7 +59,10 @@ def allowed_from(db: Database, backend: str) -> AllowedFrom | None:
 
 
 class AddressRanges:
-    """Keeps the list. `backends`: the mail systems that it is about; `url` None: it is never asked for."""
+    """Keeps the list. `backends`: the mail systems that it is about; `url` None: it is never asked for.
+
+    `elsewhere`: mail systems of that kind that connect from other addresses than the list's; they get none.
+    """
 
     def __init__(
         self,
@@ -68,12 +71,14 @@ class AddressRanges:
         *,
         backends: Collection[str],
         url: str | None,
+        elsewhere: Collection[str] = (),
         ca_file: Path | None = None,
         deadline: float = DEADLINE,
     ) -> None:
         self._store = store
         self._clock = clock
         self._backends = sorted(backends)
+        self._elsewhere = sorted(elsewhere)
         self._url = url
         self._ca_file = ca_file
         self._deadline = deadline
@@ -85,6 +90,10 @@ class AddressRanges:
         1. Is it due? After a start only what is stored says so. 2. Ask. 3. Keep what came, or what there was.
         """
         now = self._clock()
+        if self._elsewhere:
+            # Also what an earlier setting had put there.
+            await self._store.write(lambda db: _keep(db, self._elsewhere, AllowedFrom(system=SYSTEM)))
+            self._elsewhere = []
         # A moment further away than that was set while the clock was wrong.
         if not self._backends or (self._next_at is not None and now < self._next_at <= now + REFRESH):
             return
@@ -96,23 +105,19 @@ class AddressRanges:
         self._next_at = now + RETRY
         old = next((one for one in known if one and one.read_at), AllowedFrom(system=SYSTEM))
         if self._url is None:
-            await self._store.write(lambda db: self._keep(db, AllowedFrom(system=SYSTEM)))
+            await self._store.write(lambda db: _keep(db, self._backends, AllowedFrom(system=SYSTEM)))
             self._next_at = now + REFRESH
             return
         try:
             ranges = await self._fetched(self._url)
         except ListUnavailable as error:
             LOG.warning("the list of %s's addresses can't be had: %s", SYSTEM, error)
-            await self._store.write(lambda db: self._keep(db, old))
+            await self._store.write(lambda db: _keep(db, self._backends, old))
             return
-        await self._store.write(lambda db: self._keep(db, AllowedFrom(system=SYSTEM, ranges=ranges, read_at=now)))
+        await self._store.write(
+            lambda db: _keep(db, self._backends, AllowedFrom(system=SYSTEM, ranges=ranges, read_at=now))
+        )
         self._next_at = now + REFRESH
-
-    def _keep(self, db: Database, found: AllowedFrom) -> None:
-        read_at = found.read_at.isoformat() if found.read_at else None
-        text = json.dumps({"ranges": found.ranges, "read_at": read_at})
-        for name in self._backends:
-            meta.put(db, _KEY + name, text)
 
     async def _fetched(self, url: str) -> tuple[str, ...]:
         try:
@@ -143,6 +148,13 @@ class AddressRanges:
                 if len(body) > MOST_BYTES:
                     raise ListUnavailable(f"it is longer than {MOST_BYTES} bytes")
             return bytes(body)
+
+
+def _keep(db: Database, backends: Collection[str], found: AllowedFrom) -> None:
+    read_at = found.read_at.isoformat() if found.read_at else None
+    text = json.dumps({"ranges": found.ranges, "read_at": read_at})
+    for name in backends:
+        meta.put(db, _KEY + name, text)
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:

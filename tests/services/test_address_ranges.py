@@ -14,6 +14,8 @@ from aiohttp import web
 
 from bot.sandbox.certificates import CertificateShop
 from bot.services.address_ranges import AddressRanges, allowed_from
+from bot.settings import Settings, load
+from bot.wiring import make_address_ranges
 from storage.connection import Store
 
 LISTED = [
@@ -193,3 +195,41 @@ async def test_nobody_is_asked_where_no_such_mail_system_is_read_or_it_is_switch
     await off.tick()
     assert (await known(store)).system == "Microsoft 365"
     assert publisher.asked == []
+
+
+def read_from(publisher: Publisher, tmp_path: Path, cloud: str, **more: str) -> Settings:
+    return load(
+        {"MFI_BACKENDS": "exo=exchange_online", "MFI_EXO_CLOUD": cloud, "MFI_CA_FILE": f"{tmp_path}/ca.pem"} | more
+    )
+
+
+@pytest.mark.parametrize("cloud", ["gcc_high", "dod", "China"])
+async def test_a_tenant_of_another_cloud_gets_none_of_the_worldwide_addresses(
+    cloud: str, store: Store, publisher: Publisher, ranges: AddressRanges, tmp_path: Path
+) -> None:
+    await ranges.tick()
+    assert (await known(store)).ranges
+    settings = read_from(publisher, tmp_path, cloud)
+    for _ in range(2):
+        await make_address_ranges(settings, store).tick()
+    found = await known(store)
+    assert (found.system, found.ranges, found.read_at) == ("Microsoft 365", (), None)
+
+
+async def test_a_list_that_somebody_named_counts_for_a_tenant_of_another_cloud(
+    store: Store, publisher: Publisher, tmp_path: Path
+) -> None:
+    settings = read_from(publisher, tmp_path, "gcc_high", MFI_ADDRESS_RANGES=publisher.url)
+    await make_address_ranges(settings, store).tick()
+    assert (await known(store)).ranges == ("40.92.0.0/15", "2a01:111:f400::/48")
+
+
+async def test_beside_a_tenant_of_another_cloud_the_others_have_their_addresses(
+    store: Store, clock: Any, publisher: Publisher, tmp_path: Path
+) -> None:
+    ranges = AddressRanges(
+        store, clock, backends=["exo"], elsewhere=["gov"], url=publisher.url, ca_file=tmp_path / "ca.pem"
+    )
+    await ranges.tick()
+    assert (await known(store)).ranges == ("40.92.0.0/15", "2a01:111:f400::/48")
+    assert (await known(store, "gov")).ranges == ()
