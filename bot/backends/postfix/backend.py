@@ -134,11 +134,22 @@ class PostfixBackend:
             yield f"{listing.unreadable} lines of the queue's listing could not be read"
         if held := listing.by_queue[ON_HOLD]:
             yield f"not counted: {plural(held, 'message')} on hold, which Postfix neither tries nor bounces"
+        yield from _behind_filters(instance, listing)
         if self._reader.log_trouble:
             yield f"how mail left is not known: {self._reader.log_trouble}"
         if instance.rejected:
             yield f"{OVERRIDES} still rejects {len(instance.rejected)} addresses: the next act clears that"
         yield from _open_lists(instance, listed)
+
+
+def _behind_filters(instance: Instance, listing: Listing) -> Iterable[str]:
+    """How much waits for content filters, and why: no incident tells that."""
+    filters = {hop.key for hop in instance.filters.hops}
+    waiting = [m for m in listing.messages.values() if m.connector_key in filters] if filters else []
+    for key in sorted({m.connector_key or "" for m in waiting}):
+        told = [m.reason or "" for m in waiting if m.connector_key == key]
+        count = plural(len(told), "message")
+        yield f"{count} waiting for the content filter {key[:100]}, which is no next hop: {told[-1][:200]}"
 
 
 def _open_lists(instance: Instance, listed: Listed | None) -> Iterable[str]:

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 PARAMETERS = (
     "bounce_queue_lifetime",
+    "content_filter",
     "default_database_type",
     "default_transport",
     "lmtp_tls_security_level",
@@ -150,6 +151,12 @@ def read_services(text: str) -> dict[str, Service]:
         if len(words) >= 8 and words[1] == "unix":
             found[words[0]] = Service(words[7], _own_options(words[8:]))
     return found
+
+
+def own_values(text: str, name: str) -> list[str]:
+    """What the services of `postconf -M`, of every kind, set this setting to for themselves."""
+    pattern = re.compile(rf"\s-o\s+(?:{name}=(\S+)|\{{\s*{name}\s*=\s*([^{{}}]+?)\s*\}})")
+    return [found[1] or found[2] for line in _logical(text) for found in pattern.finditer(line)]
 
 
 def _logical(text: str) -> list[str]:

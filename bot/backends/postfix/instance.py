@@ -21,10 +21,12 @@ from bot.backends.postfix.config import (
     lifetime,
     listed_entries,
     members,
+    own_values,
     read_services,
     read_settings,
 )
 from bot.backends.postfix.connectors import TlsPolicy
+from bot.backends.postfix.filters import Filters
 from bot.backends.postfix.host import NotListable, PostfixHost
 from bot.backends.postfix.routing import Routing, plain_domains, unlisted
 from storage.records import DomainFacts, DomainType
@@ -49,6 +51,7 @@ class Instance:
     overrides: Entries | None
     recipients: Entries | None
     other_recipients: tuple[Entries | None, ...]
+    filters: Filters = field(default_factory=Filters)
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -83,7 +86,8 @@ async def read_instance(host: PostfixHost, config_dir: str, backend: str) -> Ins
     if "myhostname" not in settings:
         raise Unreachable(f"postconf tells nothing of {config_dir}: is it a Postfix configuration directory?")
     services, listed = await asyncio.gather(host.services(), _all_entries(host, config_dir, settings))
-    return interpret(config_dir, backend, settings, read_services(services), listed)
+    filters = own_values(services, "content_filter")
+    return interpret(config_dir, backend, settings, read_services(services), listed, filters=filters)
 
 
 async def _all_entries(host: PostfixHost, config_dir: str, settings: Mapping[str, str]) -> dict[str, Entries]:
@@ -119,8 +123,11 @@ def interpret(
     settings: Mapping[str, str],
     services: Mapping[str, Service],
     listed: Mapping[str, Entries],
+    *,
+    filters: Iterable[str] = (),
 ) -> Instance:
-    """From what was read to what it means. Pure."""
+    """From what was read to what it means. `filters`: those that services of master.cf have of their own. Pure."""
+    contents = [settings.get("content_filter", ""), *filters]
     transport = members(settings.get("transport_maps", ""))
     ours = f"{config_dir}/{OVERRIDES}"
     kind = settings.get("default_database_type", "hash")
@@ -149,7 +156,8 @@ def interpret(
         overrides=listed.get(transport[0], {}) if is_first else None,
         recipients=listed.get(own[0], {}) if own else None,
         other_recipients=tuple(listed.get(m) for m in recipient_maps if m not in own),
-        notes=tuple(_notes(settings, listed)),
+        filters=Filters.of(contents, services),
+        notes=(*_notes(settings, listed), *_filter_notes(contents)),
     )
 
 
@@ -211,3 +219,11 @@ def _notes(settings: Mapping[str, str], listed: Mapping[str, Entries]) -> Iterab
     for name in _BY_SENDER:
         if settings.get(name):
             yield f"{name} is set: next hops that depend on the sender are not followed"
+
+
+def _filter_notes(contents: Iterable[str]) -> Iterable[str]:
+    for value in dict.fromkeys(filter(None, contents)):
+        if "$" in value:
+            yield f"content_filter: {value[:100]} is not followed: mail that waits for it counts at its next hop"
+        else:
+            yield f"content_filter: mail that waits for {value[:100]} is counted at no next hop"

@@ -33,13 +33,17 @@ _LATEST = 253402300799 - 400 * 86400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueTerms:
-    """What turns a listing into messages: whose queue it is, how long mail lives, and who carries which recipient."""
+    """What turns a listing into messages: whose queue it is, how long mail lives, and who carries which recipient.
+
+    `waits_for`: from a reason and the key of the carrier to the key of what really is waited for.
+    """
 
     backend: str
     host: str
     lifetime: timedelta
     bounce_lifetime: timedelta
     connector_key: Callable[[str], str | None]
+    waits_for: Callable[[str, str | None], str | None] = lambda _reason, own: own
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ class Listing:
             raise ValueError("no address")
         reason = entry.get("delay_reason")
         why = meaning(tidy(_text(reason))) if isinstance(reason, str) and reason.strip() else Meaning()
+        own = self.terms.connector_key(recipient)
         return MessageFacts(
             backend=self.terms.backend,
             key=head.key,
@@ -114,7 +119,7 @@ class Listing:
             reason=why.reason,
             remote_host=why.host,
             remote_ip=why.ip,
-            connector_key=self.terms.connector_key(recipient),
+            connector_key=self.terms.waits_for(why.reason, own) if why.reason else own,
         )
 
 

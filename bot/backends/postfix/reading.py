@@ -75,6 +75,7 @@ class Reader:
             lifetime=instance.lifetime,
             bounce_lifetime=instance.bounce_lifetime,
             connector_key=instance.routing.connector_key,
+            waits_for=instance.filters.waits_for,
         )
         found = Listing(terms, self.tracker.waiting)
         async with contextlib.aclosing(self._host.queue()) as portions:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,6 +57,20 @@ async def test_three_kinds_of_deferral_are_told_apart(postfix: RealPostfix) -> N
     assert len({m.key for m in found.values()}) == 3
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+async def is_open(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 async def blamed(postfix: RealPostfix, home: Path, count: int) -> dict[str, str | None]:
     """The connector that is stored for each recipient, once so many wait with their reasons."""
     backend = postfix.backend()
@@ -83,6 +99,28 @@ async def test_mail_that_fails_on_this_host_is_blamed_on_no_next_hop(postfix: Re
     for recipient in (*here, "alice@elsewhere.test"):
         await postfix.send("games@senders.test", [recipient])
     assert await blamed(postfix, tmp_path, 4) == {**dict.fromkeys(here), "alice@elsewhere.test": postfix.key("refused")}
+
+
+async def test_mail_that_waits_for_a_content_filter_is_blamed_on_no_next_hop(
+    postfix: RealPostfix, tmp_path: Path
+) -> None:
+    """One that is down, before what comes in at a port of its own; what comes in elsewhere waits for its next hop."""
+    down = f"scan:[{postfix.servers.servers['closes'].ip}]:9"
+    inlet = replace(postfix, port=free_port())
+    postfix.command("postconf", "-M", "scan/unix=scan unix - - n - - smtp")
+    service = f"127.0.0.1:{inlet.port}"
+    postfix.command("postconf", "-M", f"{service}/inet={service} inet n - n - - smtpd -o content_filter={down}")
+    postfix.command("postconf", f"relayhost = {postfix.key('busy').removeprefix('smtp:')}")
+    postfix.command("postfix", "reload")
+    await until(lambda: is_open(inlet.port), bool)
+    new = ("alice@good.test", "alice@elsewhere.test", "alice@closes.test")
+    for recipient in new:
+        await inlet.send("games@senders.test", [recipient])
+    await postfix.send("games@senders.test", ["alice@refused.test"])
+    assert await blamed(postfix, tmp_path, 4) == {**dict.fromkeys(new), "alice@refused.test": postfix.key("refused")}
+    still, waiting = (await postfix.backend().snapshot()).notes
+    assert still == f"content_filter: mail that waits for {down} is counted at no next hop"
+    assert waiting.startswith(f"3 messages waiting for the content filter {down}, which is no next hop: connect to ")
 
 
 async def test_how_mail_left_is_read_from_its_log(postfix: RealPostfix) -> None:
