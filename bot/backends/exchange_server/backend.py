@@ -15,7 +15,7 @@ from functools import partial
 
 from bot.backends.exchange_server.acts import Acts
 from bot.backends.exchange_server.checking import check
-from bot.backends.exchange_server.document import Document, newest
+from bot.backends.exchange_server.document import FROM_AHEAD, SET_CLOCKS, SKEW, Document, newest
 from bot.backends.exchange_server.options import Options
 from bot.backends.exchange_server.orders import GRACE, REJECTED, Orders, Result
 from bot.backends.exchange_server.queue_facts import Listing, read_queues
@@ -50,11 +50,12 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A document and what it means."""
+    """A document and what it means. `ahead`: newer ones are from the future."""
 
     document: Document
     settings: Settings
     listing: Listing
+    ahead: bool = False
 
 
 class ExchangeServerBackend:
@@ -84,6 +85,7 @@ class ExchangeServerBackend:
         self._acts = Acts(self._orders)
         self._ownership = Ownership(on_premises=options.on_premises, partner=options.partner)
         self._view: _View | None = None
+        self._banned: set[str] = set()
         self._asked_for: dict[tuple[str, str], MessageFacts] = {}
         self._reading = asyncio.Lock()
         self._acting = asyncio.Lock()
@@ -124,7 +126,7 @@ class ExchangeServerBackend:
             messages=[m for ref, m in waiting.items() if ref not in gone],
             ended=ended,
             true_at=view.document.started_at,
-            overdue=self._overdue(view.document),
+            overdue=self._overdue(view),
             notes=tuple(self._notes(view)),
         )
 
@@ -208,9 +210,11 @@ class ExchangeServerBackend:
 
     def _look(self, known: _View | None) -> _View:
         key = self._orders.key() if self._options.key_file else None
-        document = newest(self._options.drop, key, known.document if known else None)
+        held = known.document if known else None
+        found = newest(self._options.drop, key, held, now=self._clock(), banned=self._banned)
+        document = found.document
         if known is not None and document is known.document:
-            return known
+            return replace(known, ahead=found.ahead)
         try:
             settings = read_settings(self._name, document.connectors, document.domains, self._ownership)
             keys = {connector.key for connector in settings.connectors}
@@ -218,7 +222,7 @@ class ExchangeServerBackend:
         except ValueError as error:
             raise Unreachable(f"{document.name} can't be used: {error}") from None
         document.messages.clear()
-        return _View(document, settings, listing)
+        return _View(document, settings, listing, found.ahead)
 
     async def _current(self, *parts: str) -> _View:
         """The newest document, not from before our last order, in which these parts are whole."""
@@ -242,6 +246,8 @@ class ExchangeServerBackend:
             raise Refused(f"{self._name} may only read: set MFI_{self._name.upper()}_KEY_FILE to let it act")
         view = await self._current("connectors", "domains", "queues")
         age = self._clock() - view.document.started_at
+        if age < -SKEW:
+            raise Unreachable(f"the newest document is {FROM_AHEAD}: {SET_CLOCKS}")
         if age > self._options.max_age:
             raise Unreachable(f"the newest document is {_minutes(age)} old: the scheduled task doesn't run")
         if not view.document.acts:
@@ -265,12 +271,14 @@ class ExchangeServerBackend:
                 known = self._asked_for.get((key, recipient))
                 yield replace(known, status=MessageStatus.REJECTED) if known else _rejected(self._name, row, recipient)
 
-    def _overdue(self, document: Document) -> str | None:
+    def _overdue(self, view: _View) -> str | None:
         """Without its age: it is told once, not anew with each minute."""
+        document = view.document
         if self._clock() - document.started_at <= self._options.max_age:
             return None
+        clocks = f" but for some {FROM_AHEAD}: {SET_CLOCKS}, then" if view.ahead else ":"
         return (
-            f"no newer document than of {document.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC: "
+            f"no newer document than of {document.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{clocks} "
             f"look at the scheduled task on {document.server} (schtasks /Query /V /FO LIST /TN mfi-exchange); "
             f"if its runs take so long, raise MFI_{self._name.upper()}_MAX_AGE"
         )
@@ -278,6 +286,8 @@ class ExchangeServerBackend:
     def _notes(self, view: _View) -> Iterator[str]:
         yield from view.settings.notes
         yield from view.listing.notes
+        if view.ahead:
+            yield f"newer documents are {FROM_AHEAD}, so they are not used: {SET_CLOCKS}"
         for part in ("connectors", "domains", "directory"):
             for fault in view.document.faults.get(part, ()):
                 yield f"the script could not read the {part}: {fault}"

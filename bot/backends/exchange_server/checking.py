@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC
 
-from bot.backends.exchange_server.document import Document, WrongVersion, newest
+from bot.backends.exchange_server.document import FROM_AHEAD, SET_CLOCKS, Ahead, Document, WrongVersion, newest
 from bot.backends.exchange_server.options import Options
 from bot.backends.exchange_server.rows import text
 from bot.backends.exchange_server.signing import BadKey, read_key
 from bot.backends.ports import Unreachable
 from bot.core.clock import Clock
 from bot.core.finding import Finding
-
-SKEW = timedelta(minutes=2)
-"""A document from further ahead than this means that a clock is wrong."""
 
 
 async def check(name: str, options: Options, clock: Clock) -> list[Finding]:
@@ -52,15 +49,25 @@ def _findings(name: str, options: Options, clock: Clock) -> Iterator[Finding]:
         )
         return
     try:
-        document = newest(options.drop, key)
+        found = newest(options.drop, key, now=clock())
     except WrongVersion as error:
         yield fault(str(error), "copy bot/backends/exchange_server/mfi-exchange.ps1 over the one on the server")
+        return
+    except Ahead:
+        yield fault(*_clocks("its newest document is", clock))
         return
     except Unreachable as error:
         yield fault(str(error), _reading_fix(str(error), options))
         return
-    yield from _state(name, document, clock, options)
-    yield from _acts(name, document, options)
+    if found.ahead:
+        yield fault(*_clocks("documents newer than the one that is used are", clock))
+    yield from _state(name, found.document, clock, options)
+    yield from _acts(name, found.document, options)
+
+
+def _clocks(what: str, clock: Clock) -> tuple[str, str]:
+    says = f"{what} {FROM_AHEAD}, which says {clock().astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return says, f"{SET_CLOCKS}; signed orders expire by them"
 
 
 def _reading_fix(error: str, options: Options) -> str:
@@ -86,13 +93,6 @@ def _state(name: str, document: Document, clock: Clock, options: Options) -> Ite
             what=name,
             says=f"its newest document is {age.total_seconds() / 60:.0f} min old: the scheduled task doesn't run",
             fix=f"on the Exchange server: schtasks /Run /TN mfi-exchange; or create it: {task_line(options)}",
-        )
-    elif age < -SKEW:
-        yield Finding(
-            level="fault",
-            what=name,
-            says=f"its newest document is from {-age.total_seconds() / 60:.0f} min ahead: the clocks differ",
-            fix="set both machines' clocks by NTP; signed orders expire by them",
         )
     for queue in document.cut_short[:3]:
         yield Finding(

@@ -1,7 +1,8 @@
 """The script's documents: find the newest in the drop folder, check it, take it apart. Blocking: for a thread.
 
 Trusts nothing: no link is followed, sizes are bounded, every count is compared with the list that it counts. A document
-that claims that its script acts has to be signed with our key.
+that claims that its script acts has to be signed with our key. One from the future would be the newest until its time
+comes, whatever happens meanwhile: it is not used.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bot.backends.exchange_server.rows import Json, flag, needed, needed_moment, rows, text, texts
@@ -24,6 +25,11 @@ MOST_BYTES = 160 * 1024 * 1024
 MOST_FILES = 10_000
 TRIED = 3
 """So many of the newest documents are tried: a copying tool may still be writing the newest."""
+SKEW = timedelta(minutes=2)
+"""Two clocks may differ by so much; a document from further ahead means that one of them is wrong."""
+FAR = timedelta(minutes=10)
+FROM_AHEAD = "from the future by this machine's clock"
+SET_CLOCKS = "set both machines' clocks by NTP"
 
 _NAME = re.compile(r"mfi-snapshot-\d{8}T\d{9}Z\.json")
 
@@ -65,22 +71,55 @@ class Document:
         return [queue for queue in self.queues if queue.get("Complete") is not True]
 
 
-def newest(drop: Path, key: bytes | None, known: Document | None = None) -> Document:
-    """The newest document that can be read; `known` when it still is that one. Raises Unreachable, WrongVersion."""
+class Ahead(Unreachable):
+    """There are only documents from the future."""
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest document that can be used. `ahead`: newer ones are from the future."""
+
+    document: Document
+    ahead: bool = False
+
+
+def newest(
+    drop: Path, key: bytes | None, known: Document | None = None, *, now: datetime, banned: set[str] | None = None
+) -> Newest:
+    """The newest document that can be used; `known` when it still is that one. Raises Unreachable, WrongVersion.
+
+    `banned`: names that are never used; those that are FAR ahead are added, for when their time comes they are old.
+    """
+    banned = set() if banned is None else banned
     names = sorted(_names(drop), reverse=True)
     if not names:
         raise Unreachable(f"{drop} holds no document yet: let the scheduled task run mfi-exchange.ps1 with that folder")
+    limit = now + SKEW
+    banned &= set(names)
+    banned |= {name for name in names if name > _named(now + FAR)}
+    past = [name for name in names if name <= _named(limit) and name not in banned]
+    if not past:
+        raise Ahead(f"the documents in {drop} are {FROM_AHEAD}, so they are not used: {SET_CLOCKS}")
+    ahead = past[0] != names[0]
     troubles: list[Unreachable] = []
-    for name in names[:TRIED]:
+    for name in past[:TRIED]:
         if known is not None and name == known.name:
-            return known
+            return Newest(known, ahead)
         try:
-            return _document(drop / name, key)
+            document = _document(drop / name, key)
+            if document.started_at > limit:
+                raise Ahead(f"{name} is {FROM_AHEAD}, so it is not used: {SET_CLOCKS}")
+            return Newest(document, ahead)
         except WrongVersion:
             raise
         except Unreachable as error:
             troubles.append(error)
     raise troubles[0]
+
+
+def _named(at: datetime) -> str:
+    """The last name that a document of this second may have."""
+    return f"mfi-snapshot-{at.astimezone(UTC):%Y%m%dT%H%M%S}999Z.json"
 
 
 def _names(drop: Path) -> Iterator[str]:

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from bot.backends.exchange_server.document import VERSION, read_bounded
+from bot.backends.exchange_server.document import SKEW, VERSION, read_bounded
 from bot.backends.exchange_server.rows import Json, flag, needed, needed_moment, rows, text
 from bot.backends.exchange_server.signing import BadKey, BadSignature, read_key, sealed, unsealed
 from bot.backends.exchange_server.threads import Threads
@@ -92,7 +92,9 @@ class Orders:
         if self._key_file is None:
             return False
         answers = [result.finished_at for result in self.results(self.key(), read_at)]
-        over = max((at for at in (*answers, self._acted_at) if at), default=read_at)
+        # One from the future is of a clock that was wrong: until then no document would be new enough.
+        latest = self._clock() + SKEW
+        over = max((at for at in (*answers, self._acted_at) if at and at <= latest), default=read_at)
         return read_at < over or self._under_way()
 
     def _under_way(self) -> bool:

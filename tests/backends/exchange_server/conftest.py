@@ -84,6 +84,11 @@ def a_site(root: Path, *, key: bytes | None, directory: bool = True) -> Site:
     return Site(tenant, server, drop, key_file)
 
 
+def write_ahead(site: Site, by: timedelta, key: bytes | None = None) -> None:
+    """The server's clock is ahead for one run."""
+    SandboxExchangeServer(site.tenant, site.drop, clock=lambda: now() + by, key=key, directory=True).run_once()
+
+
 @pytest.fixture
 def reading(tmp_path: Path) -> Site:
     """The script runs without a key."""

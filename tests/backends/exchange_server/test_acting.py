@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bot.backends.exchange_server.signing import sealed
+from bot.backends.exchange_server.signing import sealed, unsealed
 from bot.backends.ports import MessageRef, OutcomeUnknown, Refused, Unreachable
 from bot.core.capabilities import Capability
 from bot.sandbox.exchange_server import SandboxExchangeServer
 from bot.sandbox.mail_system.model import DomainType as TenantType
 from bot.sandbox.mail_system.model import Status, TenantDomain
 from storage.records import DomainType, MessageStatus
-from tests.backends.exchange_server.conftest import INVALID, KEY, SENDER, VALID, Site, now
+from tests.backends.exchange_server.conftest import INVALID, KEY, SENDER, VALID, Site, now, write_ahead
 
 
 @pytest.fixture
@@ -213,6 +213,25 @@ async def test_reads_after_an_order_wait_for_a_document_that_shows_its_effect(ru
     assert [c.enabled for c in (await backend.snapshot()).connectors or ()] == [True, True]
     running.server.faults.silent = False
     assert (await backend.connector(key)).enabled is False
+
+
+async def test_a_document_from_the_future_is_never_acted_on(acting: Site) -> None:
+    write_ahead(acting, timedelta(hours=20), KEY)
+    backend = acting.backend(acts=True)
+    with pytest.raises(Unreachable, match="set both machines' clocks by NTP"):
+        await backend.set_connector_enabled(acting.server.names.guid("onprem"), enabled=False)
+    assert list((acting.drop / "orders").iterdir()) == []
+
+
+async def test_an_answer_from_the_future_holds_up_no_read(running: Site) -> None:
+    backend = running.backend(acts=True)
+    key = running.server.names.guid("onprem")
+    await backend.set_connector_enabled(key, enabled=False)
+    (answer,) = (running.drop / "results").glob("*.result")
+    body = json.loads(unsealed(KEY, answer.read_bytes()))
+    answer.write_bytes(sealed(KEY, json.dumps(body | {"finished_at": "2999-01-01T00:00:00Z"}).encode()))
+    found = await running.backend(acts=True).connector(key)
+    assert found is not None
 
 
 async def test_an_old_document_is_never_acted_on(acting: Site) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +23,7 @@ from tests.backends.exchange_server.conftest import now
 from tests.backends.exchange_server.test_reading import CONNECTOR, DOMAIN, MESSAGE, QUEUE
 
 NAME = "mfi-snapshot-20261124T041500000Z.json"
+LATE = datetime(2100, 1, 1, tzinfo=UTC)
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
 JSON = st.recursive(
     SCALARS, lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=8), one, max_size=3), max_leaves=8
@@ -61,21 +62,21 @@ def test_any_file_gives_a_document_or_unreachable(content: bytes) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / NAME).write_bytes(content)
         with pytest.raises(Unreachable, match=NAME):
-            newest(Path(folder), None)
+            newest(Path(folder), None, now=LATE)
 
 
 def test_neither_links_nor_devices_nor_deep_nesting_are_followed(tmp_path: Path) -> None:
     (tmp_path / NAME).symlink_to("/dev/zero")
     with pytest.raises(Unreachable, match="can't be read"):
-        newest(tmp_path, None)
+        newest(tmp_path, None, now=LATE)
     (tmp_path / NAME).unlink()
     (tmp_path / NAME).write_text("[" * 200_000)
     with pytest.raises(Unreachable, match="it is no whole JSON"):
-        newest(tmp_path, None)
+        newest(tmp_path, None, now=LATE)
     (tmp_path / NAME).unlink()
     (tmp_path / NAME).mkdir()
     with pytest.raises(Unreachable, match="can't be read"):
-        newest(tmp_path, None)
+        newest(tmp_path, None, now=LATE)
 
 
 @given(st.binary(min_size=32, max_size=64), st.binary(max_size=200), st.integers(0, 500))

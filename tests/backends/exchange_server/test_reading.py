@@ -20,7 +20,7 @@ from storage.records import (
     MessageFacts,
     TlsSetting,
 )
-from tests.backends.exchange_server.conftest import INVALID, SENDER, VALID, Site, now
+from tests.backends.exchange_server.conftest import INVALID, SENDER, VALID, Site, now, write_ahead
 
 GUID = "4520e633-d83d-411a-bbe4-6a84648674ee"
 LED = (
@@ -360,11 +360,52 @@ async def test_an_old_document_says_when_it_was_true_and_is_overdue(reading: Sit
     }
 
 
+AHEAD = (
+    "newer documents are from the future by this machine's clock, so they are not used: "
+    "set both machines' clocks by NTP"
+)
+
+
+async def test_a_document_from_the_future_is_not_used_also_when_its_time_has_come(reading: Site) -> None:
+    later = timedelta(0)
+    write_ahead(reading, timedelta(hours=20))
+    backend = reading.backend(clock=lambda: now() + later)
+    with pytest.raises(Unreachable, match="from the future by this machine's clock, so they are not used: set both"):
+        await backend.snapshot()
+    reading.waiting(VALID)
+    reading.server.run_once()
+    found = await backend.snapshot()
+    assert (len(found.messages or ()), found.notes, found.overdue) == (1, (AHEAD,), None)
+    later = timedelta(hours=20, minutes=1)
+    overdue = await backend.snapshot()
+    assert (len(overdue.messages or ()), overdue.true_at) == (1, found.true_at)
+    assert overdue.overdue is not None
+    assert "but for some from the future by this machine's clock" in overdue.overdue
+
+
+async def test_clocks_that_differ_a_little_are_no_trouble(reading: Site) -> None:
+    write_ahead(reading, timedelta(minutes=1, seconds=30))
+    found = await reading.backend().snapshot()
+    assert (found.notes, found.overdue) == ((), None)
+    write_ahead(reading, timedelta(minutes=5))
+    backend = reading.backend()
+    assert (await backend.snapshot()).notes == (AHEAD,)
+
+
+async def test_a_document_whose_name_hides_that_it_is_from_the_future_is_not_used(reading: Site) -> None:
+    write_ahead(reading, timedelta(hours=20))
+    (ahead,) = reading.drop.glob("*.json")
+    ahead.rename(reading.drop / "mfi-snapshot-20240101T000000000Z.json")
+    with pytest.raises(Unreachable, match=r"mfi-snapshot-2024.* is from the future by this machine's clock"):
+        await reading.backend().snapshot()
+
+
 async def test_the_newest_document_that_is_whole_is_taken(reading: Site) -> None:
     good = reading.server.write_document()
     assert good is not None
-    (reading.drop / "mfi-snapshot-29991231T235959999Z.json").write_text(good.read_text()[:-20])
-    (reading.drop / "mfi-snapshot-29991231T235959998Z.json").symlink_to("/etc/passwd")
+    soon = f"mfi-snapshot-{now() + timedelta(minutes=1):%Y%m%dT%H%M%S}"
+    (reading.drop / f"{soon}999Z.json").write_text(good.read_text()[:-20])
+    (reading.drop / f"{soon}998Z.json").symlink_to("/etc/passwd")
     found = await reading.backend().snapshot()
     assert found.messages == []
 
