@@ -43,7 +43,7 @@ USUAL = timedelta(minutes=1)
 Counts = dict[str, SyncCounts]
 Roster = tuple[list[Connector], list[DomainFacts]]
 
-_STORED = attrgetter(*(f.name for f in fields(ConnectorFacts) if f.name != "cautions"))
+_STORED = attrgetter(*(f.name for f in fields(ConnectorFacts)))
 
 
 class Syncing:

@@ -15,6 +15,7 @@ from bot.services.syncing import Syncing
 from storage import connectors, domains, incidents, messages, outbox, syncs
 from storage.connection import Store
 from storage.records import (
+    Caution,
     ConnectorFacts,
     ConnectorKind,
     DomainFacts,
@@ -143,6 +144,19 @@ async def test_the_mail_system_says_which_connector_or_we_find_it(
         "unknown key": known["Contoso"],
         "nowhere": None,
     }
+
+
+async def test_a_changed_caution_is_stored_and_the_same_again_is_not(
+    store: Store, lab: MailSystem, syncing: Syncing
+) -> None:
+    lab.parts = Snapshot(connectors=[connector("Contoso")])
+    await syncing.sync("lab")
+    cautions = frozenset({Caution.RULE_SCOPED, Caution.TEST_MODE})
+    lab.parts = Snapshot(connectors=[connector("Contoso", cautions=cautions)])
+    assert (await syncing.sync("lab"))["connectors"] == SyncCounts(changed=1)
+    (stored,) = await store.read(connectors.every)
+    assert stored.cautions == cautions
+    assert (await syncing.sync("lab"))["connectors"] == SyncCounts(unchanged=1)
 
 
 async def test_where_the_mail_systems_own_routing_is_known_nobody_guesses_a_connector(
