@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from bot.backends.exchange_online import acts, checking, connectors, domains, fate, recipients
@@ -45,6 +46,15 @@ ACTS = frozenset((Capability.SET_DOMAIN_TYPE, Capability.SET_CONNECTOR_ENABLED, 
 def utc_now() -> datetime:
     """The machine's clock."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """The part of a snapshot that people set."""
+
+    connectors: Sequence[ConnectorFacts]
+    domains: Sequence[DomainFacts]
+    notes: tuple[str, ...]
 
 
 class ExchangeOnlineBackend:
@@ -94,6 +104,8 @@ class ExchangeOnlineBackend:
         self._lifetime: tuple[datetime, timedelta, tuple[str, ...]] | None = None
         self._last: tuple[datetime, QueueRead] | None = None
         self._reading = asyncio.Lock()
+        self._changes = 0
+        """How many changes were asked for so far."""
 
     @property
     def name(self) -> str:
@@ -117,23 +129,23 @@ class ExchangeOnlineBackend:
         async with self._reading:
             now = self._wire.now()
             # Never from memory: they cost no trace request, and old ones would take back what Fix now has changed.
-            rows = await connectors.read_connectors(self._invoker)
-            read = [self._facts(row) for row in rows]
-            listed = [facts for facts, _ in read]
-            accepted = await self._domains()
+            changes, settings = self._changes, await self._read_settings()
             kept = self._last if self._last is not None and not self._listing_is_due(now) else None
             again = kept is not None and timedelta(0) <= now - kept[0] < WINDOW
             if kept is None or not again:
-                kept = self._last = (now, await self._read_queue(listed, accepted, now))
+                kept = self._last = (now, await self._read_queue(settings, now))
+            if self._changes != changes:
+                # A long listing takes minutes: what was changed meanwhile counts.
+                settings = await self._read_settings()
             at, queue = kept
             return Snapshot(
-                connectors=listed,
-                domains=accepted,
+                connectors=settings.connectors,
+                domains=settings.domains,
                 messages=queue.messages,
                 ended=queue.ended,
                 vanished=queue.vanished,
                 true_at=at if again else None,
-                notes=(*(note for _, odd in read for note in odd), *queue.notes, *self._clock_notes()),
+                notes=(*settings.notes, *queue.notes, *self._clock_notes()),
             )
 
     async def recipients(self, addresses: Iterable[str]) -> RecipientAnswer:
@@ -169,11 +181,13 @@ class ExchangeOnlineBackend:
 
     async def set_domain_type(self, name: str, to: DomainType) -> None:
         """Change an accepted domain's type."""
-        await acts.set_domain_type(self._invoker, self._may_act(), self._name, name, to)
+        async with self._changing() as fixer:
+            await acts.set_domain_type(self._invoker, fixer, self._name, name, to)
 
     async def set_connector_enabled(self, key: str, *, enabled: bool) -> None:
         """Switch a connector."""
-        await acts.set_connector_enabled(self._invoker, self._may_act(), key, enabled=enabled)
+        async with self._changing() as fixer:
+            await acts.set_connector_enabled(self._invoker, fixer, key, enabled=enabled)
 
     async def reject(self, refs: Sequence[MessageRef], reason: str) -> None:
         """Not possible, so not declared."""
@@ -202,20 +216,31 @@ class ExchangeOnlineBackend:
         options = self._options
         return Wire(self._clock, self._machine_clock, timeout=options.timeout, ca_file=options.endpoints.ca_file)
 
-    def _may_act(self) -> Invoker:
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[Invoker]:
+        """Who may act. Also of a failed act nobody knows for sure that it changed nothing."""
         if self._acting is None:
             raise Refused(f"{self._name} may only read: set MFI_{self._name.upper()}_FIXER_CLIENT_ID to let it act")
-        return self._acting
+        try:
+            yield self._acting
+        finally:
+            self._changes += 1
 
     def _listing_is_due(self, now: datetime) -> bool:
         """Does our share of the requests allow as many pages as the last read took?"""
         return self._budget.free(now) >= min(self._queue.pages, self._budget.limit)
 
-    async def _read_queue(
-        self, listed: Sequence[ConnectorFacts], accepted: Sequence[DomainFacts], now: datetime
-    ) -> QueueRead:
+    async def _read_settings(self) -> _Settings:
+        read = [self._facts(row) for row in await connectors.read_connectors(self._invoker)]
+        return _Settings(
+            connectors=[facts for facts, _ in read],
+            domains=await self._domains(),
+            notes=tuple(note for _, odd in read for note in odd),
+        )
+
+    async def _read_queue(self, settings: _Settings, now: datetime) -> QueueRead:
         lifetime, notes = await self._expires_after(now)
-        queue = await self._queue.read(listed, accepted, lifetime)
+        queue = await self._queue.read(settings.connectors, settings.domains, lifetime)
         return replace(queue, notes=(*notes, *queue.notes))
 
     def _clock_notes(self) -> tuple[str, ...]:

@@ -12,7 +12,17 @@ from bot.backends.ports import BackendError, Refused, Snapshot, Unreachable
 from bot.sandbox.exchange_online import Kind, SandboxTenant, TenantFault
 from bot.sandbox.mail_system import MailSystem, TenantConnector
 from storage.records import ConnectorKind, DomainType, MessageFacts, MessageStatus
-from tests.backends.exchange_online.bench import REFUSED, START, TO_ONPREM, TO_PARTNER, Clock, Waits, defer, deliver
+from tests.backends.exchange_online.bench import (
+    REFUSED,
+    START,
+    TO_ONPREM,
+    TO_PARTNER,
+    Clock,
+    Waits,
+    defer,
+    deliver,
+    made,
+)
 from tests.backends.exchange_online.conftest import Make
 
 TRACE_KINDS = (Kind.TRACE, Kind.TRACE_PAGE, Kind.DETAIL)
@@ -324,6 +334,26 @@ async def test_what_was_changed_meanwhile_is_told_with_the_last_queue(make: Make
     assert len(waiting(again)) == 4
     assert {c.key: c.enabled for c in again.connectors or ()} == {TO_ONPREM: False, TO_PARTNER: True}
     assert {d.name: d.type for d in again.domains or ()}["onprem.test"] is DomainType.AUTHORITATIVE
+
+
+async def test_what_was_changed_while_a_listing_was_under_way_is_told_with_it(
+    tenant: SandboxTenant, clock: Clock
+) -> None:
+    class Meanwhile(Waits):
+        """While the trace lets us wait, somebody presses Fix now."""
+
+        async def __call__(self, seconds: float) -> None:
+            await super().__call__(seconds)
+            if seconds == 17:
+                await backend.set_connector_enabled(TO_ONPREM, enabled=False)
+
+    given = tenant.environment("exo", certificate=False, fixer=True)
+    backend = made({k.removeprefix("MFI_EXO_"): v for k, v in given.items()}, clock, Meanwhile(clock))
+    tenant.faults.retry_after = 17
+    tenant.faults.set(TenantFault.THROTTLED, on=Kind.TRACE, times=1)
+    snapshot = await backend.snapshot()
+    await backend.close()
+    assert {c.key: c.enabled for c in snapshot.connectors or ()} == {TO_ONPREM: False, TO_PARTNER: True}
 
 
 async def test_a_connector_or_domain_that_cannot_be_read_is_an_error_not_a_shorter_list(
