@@ -338,3 +338,28 @@ OWN: Mapping[Family, Mapping[str, Advice]] = {
     Family.EXCHANGE_SERVER: _EXCHANGE_SERVER,
 }
 """Mail system → code → advice. Exchange Online has the articles themselves."""
+
+_OUR_CERTIFICATE = (
+    "Which certificate does this relay show? `postconf smtp_tls_chain_files smtp_tls_cert_file`, and `openssl x509 -in "
+    "<file> -noout -subject -enddate`. Renew what has expired, with its intermediate, then `postfix reload`."
+)
+MORE: Mapping[Family, Mapping[str, tuple[str, ...]]] = {
+    Family.EXCHANGE_SERVER: {},
+    Family.POSTFIX: {
+        "4.7.0-attr41": (_OUR_CERTIFICATE,),
+        "4.7.5": (
+            _OUR_CERTIFICATE,
+            "The other server's certificate: see what Postfix meets with `posttls-finger -c -l verify "
+            f'{_TRUST} "[mail.contoso.com]:25"`.',
+        ),
+        "5.7.57": (
+            "Does this relay have to sign in there? `postconf smtp_sasl_auth_enable smtp_sasl_password_maps`: is there "
+            "an entry for this next hop in that table, and is its password still right?",
+        ),
+        "5.7.64": (
+            "The receiver knows this relay by its address or certificate; has either changed? `postconf "
+            "smtp_bind_address smtp_tls_chain_files smtp_tls_cert_file`. Have its administrator enter the present one.",
+        ),
+    },
+}
+"""Mail system → code → steps that stand before those of the article that fit, because hardly any does."""
