@@ -18,6 +18,8 @@ from sqlite_utils import Database
 
 from bot.backends.files import (
     BACKEND,
+    MessageIds,
+    ParsedMessages,
     Problem,
     read_connectors,
     read_domains,
@@ -26,6 +28,7 @@ from bot.backends.files import (
 )
 from bot.core.assignment import assigner, basis
 from bot.services.queue_adding import Adding, add, in_slices
+from bot.services.two_ids import named_as_known, warning
 from knowledge.diagnose import Diagnosis, diagnose
 from storage import connectors, domains, messages, recipients, syncs
 from storage.connection import Store
@@ -122,7 +125,7 @@ def _messages(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
     ahead = sum(m.received_at > now + _AHEAD for m in parsed.rows)
     rows = [_understood(m) for m in parsed.rows if m.received_at <= now + _AHEAD]
     problems = (Problem(0, f"{ahead} rows are dated in the future"),) if ahead else ()
-    return parsed.problems + problems, partial(_take_messages, rows=rows, now=now, notes=parsed.notes)
+    return parsed.problems + problems, partial(_take_messages, rows=rows, now=now, parsed=parsed)
 
 
 def _recipients(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
@@ -155,28 +158,29 @@ def _unlisted(names: Sequence[str]) -> tuple[str, ...]:
 
 
 async def _take_messages(
-    store: Store, *, rows: Sequence[MessageFacts], now: datetime, notes: tuple[str, ...]
+    store: Store, *, rows: Sequence[MessageFacts], now: datetime, parsed: ParsedMessages
 ) -> _Outcome:
+    rows = await store.read(lambda db: named_as_known(db, BACKEND, rows, parsed.ids))
     roster = await store.read(_Roster.of)
     waiting = [m for m in rows if m.status is MessageStatus.QUEUED]
     ended = [m for m in rows if m.status is not MessageStatus.QUEUED]
     adding = await add(store, BACKEND, roster.assigned(waiting), now, ended=roster.assigned(ended))
-    counts = await store.write(partial(_finish, adding=adding, now=now))
+    counts, warned = await store.write(partial(_finish, adding=adding, now=now, ids=parsed.ids))
     if not roster.same_as(await store.read(_Roster.of)):
         await _assign_waiting(store)
     distinct = len({(m.key, m.recipient) for m in rows})
     needless = distinct - counts.added - counts.changed - counts.unchanged
-    if needless:
-        notes += (f"{needless} are not waiting and never were here: not needed",)
-    return counts, notes
+    unneeded = (f"{needless} are not waiting and never were here: not needed",) if needless else ()
+    return counts, (*parsed.notes, *warned, *unneeded)
 
 
-def _finish(db: Database, adding: Adding, now: datetime) -> SyncCounts:
+def _finish(db: Database, adding: Adding, now: datetime, ids: MessageIds) -> _Outcome:
     """Write the rest, and that the queue was read: an import that was cut off doesn't make the figures fresh."""
     run = syncs.begin(db, BACKEND, now)
     counts = adding.finish(db)
     syncs.finish(db, run, now, {"added": counts.added, "changed": counts.changed, "unchanged": counts.unchanged})
-    return counts
+    warned = warning(db, ids)
+    return counts, (warned,) if warned else ()
 
 
 def _stating_only(names: set[str], message: MessageFacts) -> MessageFacts:

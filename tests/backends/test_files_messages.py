@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.backends.files import MESSAGES_HINT, UnreadableFile, read_messages
+from bot.backends.files import MESSAGES_HINT, MessageIds, UnreadableFile, read_messages
 from bot.backends.files.message_columns import ALIASES, IGNORED, Standing, standing, unknown
 from storage.records import MessageFacts, MessageStatus
 
@@ -274,3 +274,13 @@ def test_the_whole_detailed_report_of_27_columns_is_folded_to_the_newest_reason(
         (one, MessageStatus.QUEUED, LED, AT),
         (two, MessageStatus.DELIVERED, "250 2.1.5 Recipient OK", AT),
     ]
+
+
+def test_a_file_tells_by_which_ids_it_names_mail(path: Path) -> None:
+    columns = "Date,Sender,Recipient,Status,Message ID,Network Message ID\n"
+    start = "2026-11-24T04:30:00Z,a@x.test,b@y.test,Pending"
+    ids = read_messages(text(path, f"{columns}{start},<1@x>,{DASHED}\n{start},<2@x>,\n")).ids
+    assert ids == MessageIds(of={ID: "1@x"}, network=True, alone=True)
+    assert read_messages(text(path, f"{columns}{start},{DASHED},\n")).ids == MessageIds(of={}, network=True)
+    assert read_messages(text(path, f"{columns}{start},<1@x>,\n")).ids == MessageIds(of={}, alone=True)
+    assert read_messages(text(path, f"{columns}{start},,\n")).ids == MessageIds(of={})

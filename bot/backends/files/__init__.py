@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bot.backends.files.connectors import CONNECTORS_COMMAND, DOMAINS_COMMAND, read_connectors, read_domains
 from bot.backends.files.messages import MESSAGES_HINT, read_messages
-from bot.backends.files.parsed import Parsed, ParsedRecipients, Problem, UnreadableFile
+from bot.backends.files.parsed import MessageIds, Parsed, ParsedMessages, ParsedRecipients, Problem, UnreadableFile
 from bot.backends.files.recipients import read_recipients
 
 BACKEND = "files"
@@ -19,7 +19,9 @@ __all__ = [
     "CONNECTORS_COMMAND",
     "DOMAINS_COMMAND",
     "MESSAGES_HINT",
+    "MessageIds",
     "Parsed",
+    "ParsedMessages",
     "ParsedRecipients",
     "Problem",
     "UnreadableFile",

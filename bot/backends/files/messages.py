@@ -20,7 +20,7 @@ from typing import Any
 from bot.backends.files import cells
 from bot.backends.files.dates import SlashedDates
 from bot.backends.files.message_columns import ALIASES, Standing, column_of, standing, unknown
-from bot.backends.files.parsed import BadRow, Parsed, Problems, UnreadableFile, listing
+from bot.backends.files.parsed import BadRow, MessageIds, ParsedMessages, Problems, UnreadableFile, listing
 from bot.backends.files.server_exports import (
     document_messages,
     document_of,
@@ -44,6 +44,7 @@ _STATUS = {
     Standing.FAILED: MessageStatus.REJECTED,
 }
 _NETWORK_ID = re.compile(r"\{?[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\}?")
+_NETWORK_KEY = re.compile(r"[0-9a-f]{32}")
 _MAX_RECIPIENTS = 1000
 
 
@@ -72,11 +73,13 @@ class _Layout:
     events: bool = False
     """Each row is an event, so that its date is the event's, not the message's."""
     dates: SlashedDates = field(default_factory=SlashedDates)
+    message_ids: dict[str, str] = field(default_factory=dict)
+    """Key → Message ID, where a row has one."""
 
 
 def read_messages(
     path: Path, backend: str = "files", expiry: timedelta = DEFAULT_EXPIRY, now: datetime | None = None
-) -> Parsed[MessageFacts]:
+) -> ParsedMessages:
     """One row per message and recipient. `expiry`: how long after arrival a message bounces, if the file is silent.
 
     `now`: helps to tell in which order day and month are written, where the file alone doesn't.
@@ -89,8 +92,9 @@ def read_messages(
     return replace(parsed, notes=(verdict.note,) if verdict.note else ())
 
 
-def _read(path: Path, backend: str, expiry: timedelta, dates: SlashedDates) -> Parsed[MessageFacts]:
+def _read(path: Path, backend: str, expiry: timedelta, dates: SlashedDates) -> ParsedMessages:
     problems = Problems()
+    message_ids: dict[str, str] = {}
     with opened(path, problems) as table:
         first = next(table.rows, None)
         columns = tuple(map(folded, table.columns)) or tuple(first.cells if first else ())
@@ -101,8 +105,17 @@ def _read(path: Path, backend: str, expiry: timedelta, dates: SlashedDates) -> P
             facts = _queue_rows(rows, backend, dates, problems)
         else:
             refuse_queues(columns, path)
-            facts = _traced(Table(table.columns, rows), path, backend, expiry, problems, dates=dates)
-    return Parsed(tuple(facts), problems.all())
+            layout = replace(_layout(table.columns, path, problems), dates=dates, message_ids=message_ids)
+            facts = _traced(Table(table.columns, rows), path, backend, expiry, problems, layout=layout)
+    return ParsedMessages(tuple(facts), problems.all(), ids=_ids(facts, message_ids))
+
+
+def _ids(facts: Iterable[MessageFacts], message_ids: Mapping[str, str]) -> MessageIds:
+    return MessageIds(
+        of={key: message_id for key, message_id in message_ids.items() if key != message_id},
+        network=any(_NETWORK_KEY.fullmatch(m.key) for m in facts),
+        alone=any(key == message_id for key, message_id in message_ids.items()),
+    )
 
 
 def _queue_rows(rows: Iterable[Row], backend: str, dates: SlashedDates, problems: Problems) -> list[MessageFacts]:
@@ -117,11 +130,10 @@ def _queue_rows(rows: Iterable[Row], backend: str, dates: SlashedDates, problems
 
 
 def _traced(
-    table: Table, path: Path, backend: str, expiry: timedelta, problems: Problems, *, dates: SlashedDates
+    table: Table, path: Path, backend: str, expiry: timedelta, problems: Problems, *, layout: _Layout
 ) -> list[MessageFacts]:
     """Rows of a message trace, folded to one fact for each message and recipient."""
     tracks: dict[tuple[str, str], _Track] = {}
-    layout = replace(_layout(table.columns, path, problems), dates=dates)
     for row in _checked(table, path, problems):
         try:
             _take(row, layout, tracks)
@@ -170,8 +182,11 @@ def _take(row: Row, layout: _Layout, tracks: dict[tuple[str, str], _Track]) -> N
     if at is None:
         raise BadRow("the date is empty")
     sender = cells.address(_pick(row.cells, "sender"), "the sender") or ""
+    message_id = _message_id(row.cells)
     for recipient, said in pairs:
         key = _key(row.cells, f"{at.isoformat()} {sender} {recipient}")
+        if message_id:
+            layout.message_ids.setdefault(key, message_id)
         track = tracks.setdefault((key, recipient), _Track(received=at, told=(at, -1)))
         _note(track, row.cells, at, said, layout)
         track.sender = track.sender or sender
@@ -212,6 +227,11 @@ def _key(row: Mapping[str, Any], instead: str) -> str:
     if stated is None:
         return "row:" + sha256(instead.encode()).hexdigest()[:32]
     return stated.strip("{}").replace("-", "").lower() if _NETWORK_ID.fullmatch(stated) else stated.strip("<>")
+
+
+def _message_id(row: Mapping[str, Any]) -> str | None:
+    stated = cells.text(row.get("messageid") or row.get("internetmessageid"), 400)
+    return None if stated is None or _NETWORK_ID.fullmatch(stated) else stated.strip("<>")
 
 
 def _note(track: _Track, row: Mapping[str, Any], at: datetime, said: Standing, layout: _Layout) -> None:

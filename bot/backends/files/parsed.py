@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from storage.records import MessageFacts
 
 T = TypeVar("T")
 
@@ -31,6 +33,25 @@ class Parsed(Generic[T]):
     rows: tuple[T, ...]
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageIds:
+    """How a file names its mail. `of`: key → Message ID, where a row states another id too.
+
+    `network`: some rows are named by their network message id; `alone`: some have a Message ID only.
+    """
+
+    of: Mapping[str, str]
+    network: bool = False
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedMessages(Parsed[MessageFacts]):
+    """Messages, and how the file names them."""
+
+    ids: MessageIds = field(default_factory=lambda: MessageIds(of={}))
 
 
 @dataclass(frozen=True, slots=True)
