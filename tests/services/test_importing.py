@@ -360,7 +360,7 @@ async def test_the_bot_has_its_turn_while_a_long_list_is_imported(store: Store, 
         bot = asyncio.create_task(the_bot_writes())
         await take(beside, path, "messages", many())
         bot.cancel()
-    assert {SLICE, 2 * SLICE} <= seen
+    assert {SLICE, 2 * SLICE} & seen, "it wrote between two slices"
 
 
 async def test_new_changed_and_ended_mail_is_written_in_slices(store: Store, path: Path) -> None:
