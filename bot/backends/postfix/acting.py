@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from bot.backends.ports import BackendError, MessageRef, OutcomeUnknown, Refused, Unreachable
 from bot.backends.postfix import overrides
-from bot.backends.postfix.config import tables
+from bot.backends.postfix.config import as_table, members
 from bot.backends.postfix.connectors import patterns_by_key
 from bot.backends.postfix.directory import Directory
 from bot.backends.postfix.host import PostfixHost
@@ -190,13 +191,14 @@ def _lines(ids: Iterable[str]) -> bytes:
 
 
 def setup(instance: Instance, config_dir: str) -> str:
-    """How to give us the override table."""
+    """How to give us the override table. The other tables stay as they are written."""
     kind = instance.settings.get("default_database_type", "hash")
     ours = f"{kind}:{config_dir}/{OVERRIDES}"
-    others = [t.ref for t in tables(instance.settings.get("transport_maps", ""), kind) if t.ref != ours]
+    others = [m for m in members(instance.settings.get("transport_maps", "")) if as_table(m, kind).ref != ours]
+    setting = shlex.quote(f"transport_maps = {', '.join([ours, *others])}")
     return (
         f"touch {config_dir}/{OVERRIDES} && postmap {ours} && "
-        f"postconf -c {config_dir} 'transport_maps = {', '.join([ours, *others])}' && postfix -c {config_dir} reload"
+        f"postconf -c {config_dir} {setting} && postfix -c {config_dir} reload"
     )
 
 

@@ -45,11 +45,14 @@ async def test_what_an_instance_lacks_is_noted_with_the_way_to_get_it(postfix: R
 
 
 async def test_the_set_up_that_is_advised_gives_the_ability(postfix: RealPostfix) -> None:
-    postfix.command("postconf", f"transport_maps = hash:{postfix.config_dir}/transport")
+    etc = postfix.config_dir
+    theirs = f"proxy:hash:{etc}/transport, inline:{{{{x.test = error:it's gone}}}}, {etc}/transport"
+    postfix.command("postconf", f"transport_maps = {theirs}")
     postfix.shell(f"rm {postfix.config_dir}/mfi_overrides*")
     backend = postfix.backend()
     _, fix = about(await findings(backend), "is not first in transport_maps")
     postfix.shell(fix.removeprefix("as root: "))
+    assert postfix.command("postconf", "-h", "transport_maps").strip() == f"hash:{etc}/mfi_overrides, {theirs}"
     assert "is not first" not in " ".join(await findings(backend))
     await backend.set_connector_enabled(postfix.key("good"), enabled=False)
     found = await backend.connector(postfix.key("good"))
