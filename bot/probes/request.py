@@ -38,11 +38,13 @@ class ProbeRequest:
 
 
 def request_for(connector: Connector, default_port: int, timeout: float = 30.0) -> ProbeRequest:
-    """The probe of a stored connector. With MX, the first domain that is a plain name stands for all."""
-    domains = (d.removeprefix("*.") for d in connector.recipient_domains)
+    """The probe of a stored connector. With MX, the first plain name of its smart hosts is the domain that is looked
+    up; where it has none, that of its recipient domains stands for all.
+    """
+    domains = (d.removeprefix("*.") for d in connector.smart_hosts or connector.recipient_domains)
     first = next((d for d in domains if isinstance(parse_host(d), HostName)), None)
     return ProbeRequest(
-        hosts=() if connector.use_mx else connector.smart_hosts,
+        hosts=tuple(h for h in connector.smart_hosts if not connector.use_mx or h != first),
         mx_domain=first if connector.use_mx else None,
         port=connector.port or default_port,
         tls_setting=connector.tls_setting,

@@ -271,10 +271,14 @@ def connector(**changes: object) -> Connector:
         ({}, ProbeRequest(hosts=("a.test", "b.test"))),
         ({"port": 2525}, ProbeRequest(hosts=("a.test", "b.test"), port=2525)),
         (
-            {"use_mx": True, "recipient_domains": ("*", "*.contoso.test", "fabrikam.test")},
+            {"use_mx": True, "smart_hosts": (), "recipient_domains": ("*", "*.contoso.test", "fabrikam.test")},
             ProbeRequest(mx_domain="contoso.test", checks=True),
         ),
-        ({"use_mx": True, "recipient_domains": ("*",)}, ProbeRequest()),
+        ({"use_mx": True, "smart_hosts": (), "recipient_domains": ("*",)}, ProbeRequest()),
+        (
+            {"use_mx": True, "recipient_domains": ("*", "contoso.test")},
+            ProbeRequest(mx_domain="a.test", hosts=("b.test",), checks=True),
+        ),
         (
             {"tls_setting": TlsSetting.DOMAIN, "tls_domain": "*.a.test"},
             ProbeRequest(hosts=("a.test", "b.test"), tls_setting=TlsSetting.DOMAIN, tls_domain="*.a.test"),

@@ -1,7 +1,8 @@
 """Next hops as connectors. Pure.
 
 One connector per distinct next hop: each that a transport table names, the relay domains' own, and relayhost for all
-the rest. Mail that goes to a foreign domain's own MX belongs to no connector.
+the rest. Mail that goes to a foreign domain's own MX belongs to no connector. A next hop that the prober can't talk to
+as Postfix does names no servers to dial, and says so in its name: a probe would call a healthy server down.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bot.backends.postfix.config import members
+from bot.backends.postfix.config import Service, members
 from bot.backends.postfix.hops import Destination, Hop, Route
 from bot.backends.postfix.routing import ANY, Routing
+from bot.core.targets import HostName, parse_host
 from storage.records import ConnectorFacts, ConnectorKind, TlsSetting
 
 _LEVELS: Mapping[str, TlsSetting] = {
@@ -59,6 +61,25 @@ def _name(attributes: Iterable[str], first: Destination) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dialling:
+    """How delivery agents, by name, begin: with TLS at once (`wrapped`), without looking for an MX (`without_mx`)."""
+
+    wrapped: frozenset[str] = frozenset()
+    without_mx: frozenset[str] = frozenset()
+
+    def by_mx(self, hop: Hop) -> bool:
+        """Is the first server a domain whose MX is looked for?"""
+        first = hop.destinations()[0]
+        return not first.exact and hop.transport not in self.without_mx and isinstance(parse_host(first.host), HostName)
+
+    def not_probed(self, hop: Hop, services: Mapping[str, Service]) -> str | None:
+        """Why this next hop can't be probed; None: it can."""
+        if services[hop.transport].command == "lmtp":
+            return "LMTP"
+        return "implicit TLS" if hop.transport in self.wrapped else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ownership:
     """What the settings say about whose servers these are: next hop keys, hosts or domains, in lower case."""
 
@@ -76,29 +97,35 @@ class ConnectorTerms:
     routing: Routing
     tls: TlsPolicy
     ownership: Ownership
+    dialling: Dialling = Dialling()
     held: Collection[str] = ()
 
     def connectors(self) -> list[ConnectorFacts]:
         """All of them; where two would have the same name, each has its key as its name."""
         found = [self._connector(hop, patterns) for hop, patterns in patterns_by_key(self.routing).values()]
         twice = {label for label, times in Counter(c.name for c in found).items() if times > 1}
-        return [replace(c, name=c.key) if c.name in twice else c for c in found]
+        found = [replace(c, name=c.key) if c.name in twice else c for c in found]
+        why = not_probed(self.routing, self.dialling)
+        return [replace(c, name=f"{c.name} ({why[c.key]}: not probed)") if c.key in why else c for c in found]
 
     def _connector(self, hop: Hop, patterns: Sequence[str]) -> ConnectorFacts:
         servers = hop.destinations()
         domains = [p for p in patterns if "@" not in p]
-        use_mx = not servers[0].exact and servers[0].host in domains
-        if use_mx:
+        use_mx = self.dialling.by_mx(hop)
+        of_itself = use_mx and len(servers) == 1 and servers[0].host in domains
+        if of_itself:
             domains.sort(key=lambda d: d != servers[0].host)
         setting, tls_domain = self.tls.setting(hop, servers[0])
+        dialled = self.dialling.not_probed(hop, self.routing.services) is None
+        hosts = tuple(dict.fromkeys(server.host for server in servers)) if dialled and not of_itself else ()
         return ConnectorFacts(
             backend=self.backend,
             key=hop.key,
             name=", ".join(_label(server) for server in servers)[:100],
             kind=self._kind(hop, servers, domains),
             enabled=not all(pattern in self.held for pattern in patterns),
-            use_mx=use_mx,
-            smart_hosts=() if use_mx else tuple(dict.fromkeys(server.host for server in servers)),
+            use_mx=use_mx and dialled,
+            smart_hosts=hosts,
             port=servers[0].port,
             recipient_domains=tuple(f"*{d}" if d.startswith(".") else d for d in domains),
             tls_setting=setting,
@@ -135,6 +162,12 @@ def patterns_by_key(routing: Routing) -> dict[str, tuple[Hop, list[str]]]:
     if ANY not in routing.patterns():
         add(routing.default_hop(), ANY)
     return found
+
+
+def not_probed(routing: Routing, dialling: Dialling) -> dict[str, str]:
+    """The next hops that can't be probed, by key, with the reason."""
+    whys = {key: dialling.not_probed(hop, routing.services) for key, (hop, _) in patterns_by_key(routing).items()}
+    return {key: why for key, why in whys.items() if why}
 
 
 def _hop_of(routing: Routing, pattern: str, value: str) -> Hop | None:

@@ -25,7 +25,7 @@ from bot.backends.postfix.config import (
     read_services,
     read_settings,
 )
-from bot.backends.postfix.connectors import TlsPolicy
+from bot.backends.postfix.connectors import Dialling, TlsPolicy, not_probed
 from bot.backends.postfix.filters import Filters
 from bot.backends.postfix.host import NotListable, PostfixHost
 from bot.backends.postfix.routing import Routing, plain_domains, unlisted
@@ -52,6 +52,7 @@ class Instance:
     recipients: Entries | None
     other_recipients: tuple[Entries | None, ...]
     filters: Filters = field(default_factory=Filters)
+    dialling: Dialling = field(default_factory=Dialling)
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -148,6 +149,7 @@ def interpret(
     )
     recipient_maps = members(settings.get("relay_recipient_maps", ""))
     own = [m for m in recipient_maps if as_table(m, kind) == Table(kind, f"{config_dir}/{RECIPIENTS}")]
+    dialling = _dialling(settings, services)
     return Instance(
         settings=settings,
         routing=routing,
@@ -157,7 +159,8 @@ def interpret(
         recipients=listed.get(own[0], {}) if own else None,
         other_recipients=tuple(listed.get(m) for m in recipient_maps if m not in own),
         filters=Filters.of(contents, services),
-        notes=(*_notes(settings, listed), *_filter_notes(contents)),
+        dialling=dialling,
+        notes=(*_notes(settings, listed), *_filter_notes(contents), *_unprobed(routing, dialling)),
     )
 
 
@@ -187,6 +190,17 @@ def _tls(settings: Mapping[str, str], services: Mapping[str, Service], listed: M
         policies = {**listed.get(member, {}), **policies}
     levels = {name: _level_of(service, settings) for name, service in services.items()}
     return TlsPolicy(level=_level(settings), levels=levels, policies=policies)
+
+
+def _dialling(settings: Mapping[str, str], services: Mapping[str, Service]) -> Dialling:
+    wrapped, without_mx = set(), set()
+    for name, service in services.items():
+        own = {**settings, **service.options}
+        if own.get("smtp_tls_wrappermode") == "yes":
+            wrapped.add(name)
+        if (own.get("smtp_dns_support_level") or "enabled") == "disabled" or own.get("disable_dns_lookups") == "yes":
+            without_mx.add(name)
+    return Dialling(wrapped=frozenset(wrapped), without_mx=frozenset(without_mx))
 
 
 def _level_of(service: Service, settings: Mapping[str, str]) -> str:
@@ -227,3 +241,8 @@ def _filter_notes(contents: Iterable[str]) -> Iterable[str]:
             yield f"content_filter: {value[:100]} is not followed: mail that waits for it counts at its next hop"
         else:
             yield f"content_filter: mail that waits for {value[:100]} is counted at no next hop"
+
+
+def _unprobed(routing: Routing, dialling: Dialling) -> Iterable[str]:
+    for key, why in not_probed(routing, dialling).items():
+        yield f"not probed: {key[:100]}, as it speaks {why}: only its queue tells of trouble"

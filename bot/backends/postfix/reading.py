@@ -49,6 +49,7 @@ class Reader:
             routing=instance.routing,
             tls=instance.tls,
             ownership=ownership,
+            dialling=instance.dialling,
             held=instance.held,
         )
         return terms.connectors()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.backends.postfix.config import Service
-from bot.backends.postfix.connectors import ConnectorTerms, Ownership, TlsPolicy
+from bot.backends.postfix.connectors import ConnectorTerms, Dialling, Ownership, TlsPolicy
 from bot.backends.postfix.hops import Destination, Hop, destination
 from bot.backends.postfix.instance import interpret
 from bot.backends.postfix.routing import Routing
-from storage.records import ConnectorFacts, ConnectorKind, TlsSetting
+from bot.probes.request import ProbeRequest, request_for
+from storage.records import Connector, ConnectorFacts, ConnectorKind, TlsSetting
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 SERVICES = {
     "smtp": Service("smtp", {}),
@@ -143,8 +147,75 @@ def test_each_distinct_next_hop_is_one_connector() -> None:
     assert (found["smtp:mx.test"].use_mx, found["smtp:mx.test"].smart_hosts) == (True, ())
     several = found["strict:second-hop.test, [third.test]"]
     assert (several.use_mx, several.smart_hosts, several.name) == (
-        False, ("second-hop.test", "third.test"), "second-hop.test, third.test",
+        True, ("second-hop.test", "third.test"), "second-hop.test, third.test",
     )  # fmt: skip
+
+
+def asked(facts: ConnectorFacts) -> ProbeRequest:
+    """What a probe of this connector asks for."""
+    stored = {f.name: getattr(facts, f.name) for f in fields(facts)}
+    return request_for(Connector(**stored, id=1, next_probe_at=NOW, changed_at=NOW), 25)
+
+
+@pytest.mark.parametrize(
+    ("relayhost", "transport", "wanted"),
+    [
+        ("acme.test", "smtp", ProbeRequest(mx_domain="acme.test", checks=True)),
+        ("acme.test:587", "smtp", ProbeRequest(mx_domain="acme.test", port=587, checks=True)),
+        ("[acme.test]", "smtp", ProbeRequest(hosts=("acme.test",))),
+        ("192.0.2.1", "smtp", ProbeRequest(hosts=("192.0.2.1",))),
+        ("acme.test", "simple", ProbeRequest(hosts=("acme.test",))),
+        ("acme.test, [b.test]", "smtp", ProbeRequest(mx_domain="acme.test", hosts=("b.test",), checks=True)),
+        ("[b.test], acme.test", "smtp", ProbeRequest(hosts=("b.test", "acme.test"))),
+        ("[smtp.isp.test]:465", "wrapped", None),
+        ("acme.test:465", "wrapped", None),
+        ("inet:store.test", "lmtp", None),
+        ("[store.test]:24", "lmtp", None),
+    ],
+)
+def test_a_next_hop_is_probed_as_postfix_dials_it_or_not_at_all(
+    relayhost: str, transport: str, wanted: ProbeRequest | None
+) -> None:
+    """A name without brackets is a domain; LMTP and implicit TLS the prober can't speak."""
+    dialling = Dialling(wrapped=frozenset({"wrapped"}), without_mx=frozenset({"simple"}))
+    services = {**SERVICES, "wrapped": Service("smtp", {}), "simple": Service("smtp", {})}
+    routing = Routing(services=services, tables=[{"a.test": f"{transport}:{relayhost}"}])
+    (found,) = ConnectorTerms(
+        backend="relay", routing=routing, tls=TlsPolicy(), ownership=Ownership(), dialling=dialling
+    ).connectors()
+    if wanted is None:
+        assert asked(found).empty and "not probed" in found.name
+    else:
+        assert (asked(found), "not probed" in found.name) == (replace(wanted, tls_setting=found.tls_setting), False)
+
+
+def test_next_hops_that_are_not_probed_are_named_in_the_notes() -> None:
+    settings = {
+        "myhostname": "a.test",
+        "relayhost": "[smtp.isp.test]:465",
+        "transport_maps": "hash:/t",
+        "smtp_tls_wrappermode": "yes",
+        "smtp_dns_support_level": "disabled",
+    }
+    services = {
+        **SERVICES,
+        "strict": Service("smtp", {"smtp_tls_wrappermode": "no", "smtp_dns_support_level": "enabled"}),
+    }
+    table = {"store.test": "lmtp:inet:store.internal:2003", "plain.test": "strict:plain-hop.test"}
+    found = interpret("/etc/postfix", "relay", settings, services, {"hash:/t": table})
+    assert found.notes == (
+        "not probed: lmtp:inet:store.internal:2003, as it speaks LMTP: only its queue tells of trouble",
+        "not probed: smtp:[smtp.isp.test]:465, as it speaks implicit TLS: only its queue tells of trouble",
+    )
+    terms = ConnectorTerms(
+        backend="relay", routing=found.routing, tls=found.tls, ownership=Ownership(), dialling=found.dialling
+    )
+    assert [(c.name, c.use_mx, c.smart_hosts) for c in terms.connectors()] == [
+        ("store.internal:2003 (LMTP: not probed)", False, ()),
+        ("plain-hop.test", True, ("plain-hop.test",)),
+        ("smtp.isp.test:465 (implicit TLS: not probed)", False, ()),
+    ]
+    assert found.dialling.without_mx == {"smtp", "relay", "lmtp", "error", "retry", "local"}
 
 
 def test_settings_say_whose_servers_these_are() -> None:
@@ -213,7 +284,7 @@ def test_no_table_entry_breaks_the_lookup(pattern: str, value: str) -> None:
     )
     key = routing.connector_key("user@a.test")
     assert key is None or key.partition(":")[0] in ("smtp", "relay", "strict", "lmtp")
-    assert all(c.key and (c.use_mx or c.smart_hosts) for c in made(routing))
+    assert all(c.key and (c.use_mx or c.smart_hosts or "not probed" in c.name) for c in made(routing))
 
 
 def test_an_instance_is_understood_from_its_settings() -> None:
