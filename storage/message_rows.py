@@ -79,6 +79,7 @@ _ON_CONFLICT = """
         evidence_at = iif({quiet}, evidence_at, excluded.evidence_at),
         ended_at = iif(excluded.status = 'queued', NULL, coalesce(ended_at, excluded.ended_at)),
         presumed = NULL,
+        left_from = iif(excluded.status = 'queued', NULL, iif(status = 'queued', ifnull(connector_id, 0), left_from)),
         digest = excluded.digest
     WHERE {differs}
 """

@@ -158,7 +158,8 @@ def expire(db: Database, before: datetime, *, read_since: datetime) -> int:
     listed as queued later on waits again.
     """
     ended = db.execute(
-        """UPDATE queued_messages SET status = 'gone', ended_at = expires_at, digest = NULL
+        """UPDATE queued_messages SET status = 'gone', ended_at = expires_at, digest = NULL,
+                left_from = ifnull(connector_id, 0)
             WHERE status = 'queued' AND expires_at < ?
             AND backend NOT IN (SELECT backend FROM syncs WHERE error IS NULL AND ifnull(true_at, finished_at) >= ?)""",
         [to_ms(before), to_ms(read_since)],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlite_utils import Database, Migrations
 
 from storage.audit_chain import GENESIS, link
-from storage.queue_schema import QUEUE_COUNTERS
+from storage.queue_schema import QUEUE_COUNTERS, TRUE_FLOW
 
 APPLICATION_ID = 0x6D666931
 """`PRAGMA application_id` of our files ("mfi1"): tells ours from a foreign SQLite file."""
@@ -294,3 +294,10 @@ def connector_cautions(db: Database) -> None:
 def presumed_ends(db: Database) -> None:
     """Of a message that ended because a list lacked it, that nobody said how (1): listed again, it waits again."""
     db.execute("ALTER TABLE queued_messages ADD COLUMN presumed INTEGER")
+
+
+@migrations()
+def true_flow(db: Database) -> None:
+    """An end that turns out to be another one, or none, is taken back from what left."""
+    for statement in TRUE_FLOW:
+        db.execute(statement)

@@ -36,7 +36,7 @@ _WITH = """SELECT id FROM queued_messages INDEXED BY queued_messages_expiring
 _ANY = "SELECT EXISTS (SELECT 1 FROM queued_messages WHERE backend = ?), ifnull(max(id), 0) FROM queued_messages"
 # What vanishes when its time is up bounced, for all we know: nobody says that it was delivered.
 _END = """UPDATE queued_messages SET status = iif(?1 = 'gone' AND expires_at <= ?2, 'expired', ?1), ended_at = ?2,
-        digest = NULL, presumed = 1
+        digest = NULL, presumed = 1, left_from = ifnull(connector_id, 0)
     WHERE id = ?3 AND status = 'queued'"""
 _CONNECTORS_OF = """SELECT DISTINCT connector_id FROM queued_messages
     WHERE id IN (SELECT value FROM json_each(?)) AND connector_id IS NOT NULL"""

@@ -2,8 +2,9 @@
 
 queue_groups: how much waits per connector and code. queue_buckets: how much of it came in (kind 0), and bounces (kind
 1), in each quarter of an hour. queue_flow: what came and left, per connector and minute. The connector 0 stands for
-none, the code '' for none; a row that counts nothing is deleted. queue_bulk: has a row only inside a transaction that
-counts new messages itself (storage/queue_bulk.py).
+none, the code '' for none; a row that counts nothing is deleted. queued_messages.left_from: the connector in whose flow
+the end of a message is counted; an end that turns out to be another one, or none, is taken back there. queue_bulk: has
+a row only inside a transaction that counts new messages itself (storage/queue_bulk.py).
 """
 
 from __future__ import annotations
@@ -132,3 +133,37 @@ _FILL = (
 )
 QUEUE_COUNTERS = (*_TABLES, *_COLUMNS, *_INDEXES, *_FILL, *_TRIGGERS)
 """The statements that bring an older database, or a new one, to these counters."""
+
+_LEFT_MOVED = _sql(
+    """(OLD.left_from, OLD.status, ifnull(OLD.ended_at, OLD.expires_at) / {minute})
+    IS NOT (NEW.left_from, NEW.status, ifnull(NEW.ended_at, NEW.expires_at) / {minute})"""
+)
+_LEFT_IN = _sql("""INSERT INTO queue_flow (connector_id, at, delivered, bounced, unknown)
+    VALUES (NEW.left_from, ifnull(NEW.ended_at, NEW.expires_at) / {minute} * {minute},
+        NEW.status = 'delivered', NEW.status IN ('expired', 'rejected'), NEW.status = 'gone')
+    ON CONFLICT (connector_id, at) DO UPDATE SET delivered = delivered + excluded.delivered,
+        bounced = bounced + excluded.bounced, unknown = unknown + excluded.unknown;""")
+_LEFT_AT = _sql("connector_id = OLD.left_from AND at = ifnull(OLD.ended_at, OLD.expires_at) / {minute} * {minute}")
+# Older minutes are forgotten, ends in them are not: hence never below 0.
+_LEFT_OUT = _sql(
+    """UPDATE queue_flow SET delivered = max(delivered - (OLD.status = 'delivered'), 0),
+        bounced = max(bounced - (OLD.status IN ('expired', 'rejected')), 0),
+        unknown = max(unknown - (OLD.status = 'gone'), 0) WHERE {there};
+    DELETE FROM queue_flow WHERE {there} AND (arrived, delivered, bounced, unknown) = (0, 0, 0, 0);""",
+    there=_LEFT_AT,
+)
+_OF_FLOW = "AFTER UPDATE OF status, ended_at, left_from ON queued_messages"
+TRUE_FLOW = (
+    "ALTER TABLE queued_messages ADD COLUMN left_from INTEGER",
+    "UPDATE queued_messages SET left_from = ifnull(connector_id, 0) WHERE presumed IS NOT NULL",
+    "DROP TRIGGER queue_delivered",
+    "DROP TRIGGER queue_bounced",
+    "DROP TRIGGER queue_vanished",
+    f"""CREATE TRIGGER queue_left {_OF_FLOW} WHEN NEW.status <> 'queued' AND NEW.left_from IS NOT NULL AND {_LEFT_MOVED}
+        BEGIN {_LEFT_IN} END""",
+    # A later message that has the key of one that ended says nothing about that end.
+    f"""CREATE TRIGGER queue_not_left {_OF_FLOW} WHEN OLD.status <> 'queued' AND OLD.left_from IS NOT NULL
+            AND NEW.received_at <= ifnull(OLD.ended_at, OLD.expires_at) AND {_LEFT_MOVED}
+        BEGIN {_LEFT_OUT} END""",
+)
+"""The statements that let the flow count each end once, as what it turned out to be; they follow QUEUE_COUNTERS."""

@@ -9,6 +9,7 @@ import pytest
 
 from storage import connectors, messages, queue
 from storage.connection import Store
+from storage.queue_diff import end
 from storage.queue_records import Flow, QueueClock, TopList
 from storage.records import ConnectorFacts, ConnectorKind, MessageFacts, MessageStatus
 
@@ -75,6 +76,40 @@ async def test_what_came_and_left_is_told_since_a_moment(store: Store, now: date
     assert await store.read(lambda db: queue.flow(db, None, since, now + 2 * HOUR)) == Flow(since=since)
     assert await store.write(lambda db: queue.prune_flow(db, now)) == 1
     assert await flow(since, now + 2 * HOUR) == Flow(since=since, delivered=1, bounced=2, unknown=1)
+
+
+async def test_what_left_is_counted_as_what_its_end_turned_out_to_be(
+    store: Store, now: datetime, one: MessageFacts
+) -> None:
+    """Each of four seemed to be delivered: one waits again, one came back, one was; of one nothing more is heard."""
+    rows = [(replace(one, key=f"m{n}"), 1) for n in range(4)]
+    await sync(store, rows, now)
+
+    async def seem_delivered(keys: list[str], at: datetime) -> None:
+        found = await store.read(lambda db: messages.get_refs(db, "lab", [(key, one.recipient) for key in keys]))
+        await store.write(lambda db: end(db, [m.id for m in found], at, MessageStatus.DELIVERED))
+
+    async def flow() -> Flow:
+        return await store.read(lambda db: queue.flow(db, 1, now, now + HOUR))
+
+    await seem_delivered(["m0", "m1", "m2", "m3"], now + QUARTER)
+    assert await flow() == Flow(since=now, delivered=4)
+    told = [MessageStatus.QUEUED, MessageStatus.REJECTED, MessageStatus.DELIVERED]
+    listed = [(replace(rows[n][0], status=status), 2) for n, status in enumerate(told)]
+    await store.write(lambda db: messages.sync(db, "lab", listed, now + 2 * QUARTER, complete=False))
+    assert await flow() == Flow(since=now, delivered=2, bounced=1)
+    await seem_delivered(["m0"], now + 3 * QUARTER)
+    assert await flow() == Flow(since=now, delivered=2, bounced=1), "it waited at another connector since"
+    assert await store.read(lambda db: queue.flow(db, 2, now, now + HOUR)) == Flow(since=now, delivered=1)
+
+
+async def test_a_new_message_with_the_key_of_one_that_left_takes_nothing_back(
+    store: Store, now: datetime, one: MessageFacts
+) -> None:
+    await sync(store, [(one, 1)], now)
+    await sync(store, [(replace(one, status=MessageStatus.DELIVERED), 1)], now + QUARTER)
+    await sync(store, [(replace(one, received_at=now + HOUR), 1)], now + 2 * HOUR)
+    assert (await store.read(lambda db: queue.flow(db, 1, now, now + 3 * HOUR))).delivered == 1
 
 
 async def test_mail_that_ended_before_it_was_ever_seen_waiting_did_not_move(

@@ -34,9 +34,46 @@ def facts_of(number: int, **more: Any) -> MessageFacts:
     return MessageFacts(backend="lab", key=f"m{number}", recipient="u@contoso.test", **(usual | more))
 
 
+# What came and left as this test sees it: who carried a message when it last left, and how forgotten ones had ended.
+WATCHED = (
+    "CREATE TABLE seen_coming (connector_id, at)",
+    "CREATE TABLE seen_leaving (id INTEGER PRIMARY KEY, connector_id)",
+    "CREATE TABLE seen_forgotten (connector_id, at, status)",
+    """CREATE TRIGGER see_coming AFTER INSERT ON queued_messages WHEN NEW.status = 'queued'
+        BEGIN INSERT INTO seen_coming VALUES (ifnull(NEW.connector_id, 0), NEW.received_at / 60000 * 60000); END""",
+    """CREATE TRIGGER see_leaving AFTER UPDATE ON queued_messages WHEN OLD.status = 'queued' AND NEW.status <> 'queued'
+        BEGIN DELETE FROM seen_leaving WHERE id = NEW.id;
+        INSERT INTO seen_leaving VALUES (NEW.id, ifnull(OLD.connector_id, 0)); END""",
+    """CREATE TRIGGER see_forgetting AFTER DELETE ON queued_messages BEGIN
+        INSERT INTO seen_forgotten SELECT connector_id, OLD.ended_at / 60000 * 60000, OLD.status FROM seen_leaving
+            WHERE id = OLD.id AND OLD.status <> 'queued';
+        DELETE FROM seen_leaving WHERE id = OLD.id; END""",
+)
+WAYS = {"delivered": 1, "expired": 2, "rejected": 2, "gone": 3}
+
+
+def flowed(db: Database) -> dict[Any, list[int]]:
+    rows = db.execute("SELECT connector_id, at, arrived, delivered, bounced, unknown FROM queue_flow")
+    return {(connector_id, at): list(counts) for connector_id, at, *counts in rows}
+
+
+def seen(db: Database) -> dict[Any, list[int]]:
+    """The same as `flowed`, counted anew: each message once, as what its end is now."""
+    found: dict[Any, list[int]] = {}
+    for connector_id, at, status in db.execute(
+        """SELECT connector_id, at, NULL FROM seen_coming UNION ALL SELECT * FROM seen_forgotten UNION ALL
+        SELECT s.connector_id, m.ended_at / 60000 * 60000, m.status FROM queued_messages AS m
+            JOIN seen_leaving AS s ON s.id = m.id WHERE m.status <> 'queued'"""
+    ):
+        found.setdefault((connector_id, at), [0, 0, 0, 0])[WAYS.get(status, 0)] += 1
+    return found
+
+
 def opened() -> Database:
     db = Database(memory=True, execute_plugins=False)
     migrations.apply(db)
+    for statement in WATCHED:
+        db.execute(statement)
     facts = [ConnectorFacts(backend="lab", key=k, name=k, kind=ConnectorKind.PARTNER) for k in "abc"]
     connectors.sync(db, "lab", facts, NOW, complete=True)
     return db
@@ -113,6 +150,7 @@ writes = st.lists(
         st.tuples(st.just("bulk"), st.lists(listed, max_size=6)),
         st.tuples(st.just("assign"), st.tuples(st.integers(1, 9), st.sampled_from([None, 1, 2]))),
         st.tuples(st.just("adopt"), st.tuples(st.integers(1, 9), st.sampled_from([1, 2]))),
+        st.tuples(st.just("vanish"), st.tuples(st.integers(0, 3), st.sampled_from(list(MessageStatus)[1:]))),
         st.tuples(st.just("expire"), st.integers(0, 4)),
         st.tuples(st.just("prune"), st.integers(0, 4)),
     ),
@@ -128,6 +166,9 @@ def write(db: Database, what: str, about: Any) -> None:
         take(db, Changes(new=[("lab", *row[1:]) for row in seen.new]))
     elif what in ("assign", "adopt"):
         {"assign": messages.assign, "adopt": messages.adopt}[what](db, [about])
+    elif what == "vanish":
+        waiting = [row["id"] for row in db.query(WAITS)]
+        queue_diff.end(db, waiting[: about[0]], NOW + timedelta(minutes=about[0]), about[1])
     elif what == "expire":
         messages.expire(db, NOW + timedelta(hours=about), read_since=NOW)
     else:
@@ -142,6 +183,7 @@ def test_whatever_is_written_the_counters_equal_a_recount(steps: list[tuple[str,
         for what, about in steps:
             write(db, what, about)
             assert counted(db) == recounted(db)
+            assert flowed(db) == seen(db)
             assert {c: flat(s) for c, s in messages.summaries(db).items()} == summed_up(db)
         assert db.execute("SELECT count(*) FROM queue_bulk").fetchone() == (0,)
     finally:
@@ -208,4 +250,26 @@ async def test_an_older_database_is_filled_when_it_is_brought_up_to_date(tmp_pat
     migrations.apply(db)
     assert counted(db) == recounted(db) != ({}, {})
     assert messages.summary(db, None).total == 2
+    db.close()
+
+
+async def test_an_older_database_takes_back_what_it_had_counted_before(tmp_path: Path) -> None:
+    db = Database(tmp_path / "old.db", execute_plugins=False)
+    migrations.apply(db, stop_before="true_flow")
+    for number in range(3):
+        received, expires = 60_000, 86_460_000
+        db.execute(
+            """INSERT INTO queued_messages (backend, key, recipient, sender, received_at, expires_at, status)
+                VALUES ('lab', ?, 'u@contoso.test', 'a@b.test', ?, ?, 'queued')""",
+            [f"m{number}", received, expires],
+        )
+    db.execute("UPDATE queued_messages SET status = 'delivered', ended_at = 120000, presumed = 1")
+    assert flowed(db) == {(0, 60_000): [3, 0, 0, 0], (0, 120_000): [0, 3, 0, 0]}
+    migrations.apply(db)
+    assert flowed(db) == {(0, 60_000): [3, 0, 0, 0], (0, 120_000): [0, 3, 0, 0]}
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    said = [facts_of(n, received_at=epoch + timedelta(minutes=1)) for n in range(2)]
+    rows = [(said[0], None), (replace(said[1], status=MessageStatus.REJECTED), None)]
+    messages.sync(db, "lab", rows, NOW, complete=False)
+    assert flowed(db) == {(0, 60_000): [3, 0, 0, 0], (0, 120_000): [0, 1, 1, 0]}
     db.close()
