@@ -35,13 +35,15 @@ def audit(ctx: click.Context, as_json: bool, as_csv: bool, whole: bool) -> int |
     if as_json and as_csv:
         raise ExitWith(EXIT_USAGE, "--json and --csv can't be printed at once: choose one")
     from bot.terminal.audit import COLUMNS, render
-    from bot.terminal.sheets import csv_text
+    from bot.terminal.sheets import print_csv
 
     rows = _rows(whole=whole or as_csv)
     if as_json:
         print_json({"audit": rows})
+    elif as_csv:
+        print_csv(rows, COLUMNS)
     else:
-        click.echo(csv_text(rows, COLUMNS) if as_csv else render(rows), nl=not as_csv)
+        click.echo(render(rows))
     return 0
 
 

@@ -131,13 +131,13 @@ def _tell(shown: QueueView | OneQueue, as_json: bool) -> None:
 def _tell_bounced(found: list[Bounce], since: timedelta, as_csv: bool, as_json: bool) -> None:
     from bot.core.forecast import period
     from bot.terminal import queue_rows, queues
-    from bot.terminal.sheets import csv_text
+    from bot.terminal.sheets import print_csv
 
     rows = queue_rows.bounce_rows(found)
     if as_json:
         print_json({"bounced": rows})
     elif as_csv:
-        click.echo(csv_text(rows, queue_rows.BOUNCED_COLUMNS), nl=False)
+        print_csv(rows, queue_rows.BOUNCED_COLUMNS)
     else:
         click.echo(queues.render_bounced(rows[:MOST_SHOWN], period(since)))
         if len(rows) > MOST_SHOWN:
