@@ -23,6 +23,7 @@ from bot.core.permissions import Admins
 from bot.jobs import Jobs, Tick, Work
 from bot.probes.runner import Prober
 from bot.services.delivery import Delivery
+from bot.services.departed import let_go
 from bot.services.fix import Fix
 from bot.services.upkeep import Upkeep
 from bot.settings import Settings, SettingsError
@@ -122,7 +123,7 @@ class Bot:
         assert settings.bot_token and settings.app_token and settings.alert_channel
         policy, channel = settings.policy(), settings.alert_channel
         capabilities, kinds = PresentCapabilities(backends), families(backends)
-        self._settings = settings
+        self._settings, self._store, self._backends = settings, store, backends
         self._client = make_client(settings.bot_token.reveal(), settings.api_url)
         admins = Admins.of(settings.admins or ())
         self._guard = guard = Guard(client=self._client, store=store, admins=admins, clock=utc_now)
@@ -189,6 +190,7 @@ class Bot:
         await self._refuse_bad_tokens()
         await self._probing.recover()
         await self._delivery.recover()
+        await let_go(self._store, self._backends, utc_now)
         self._tasks.spawn(self._learn_workspace(), "workspace")
         self._tasks.spawn(self._fix.recover(), "fix-recovery")  # reads mail systems, which may be slow or dead
         pump = asyncio.create_task(self._delivery.run(stop), name="delivery")

@@ -12,7 +12,7 @@ from sqlite_utils import Database
 from storage.journal_records import SyncRun
 from storage.moments import from_ms, optional_moment, optional_ms, to_ms
 
-__all__ = ["SyncRun", "begin", "finish", "last_success", "latest", "misses", "prune"]
+__all__ = ["SyncRun", "begin", "finish", "forget", "last_success", "latest", "misses", "prune"]
 
 # Taken over: read well, or too old to count as a read but the best that is known.
 _LAST_TAKEN_OVER = """SELECT ifnull(true_at, finished_at) FROM syncs WHERE backend = ?
@@ -70,6 +70,11 @@ def misses(db: Database, backend: str) -> tuple[int, datetime | None]:
         [backend],
     ).fetchone()
     return int(count), optional_moment(since)
+
+
+def forget(db: Database, backend: str) -> int:
+    """Forget all reads of a mail system that is read no more; returns how many."""
+    return db.execute("DELETE FROM syncs WHERE backend = ?", [backend]).rowcount
 
 
 def prune(db: Database, before: datetime) -> int:

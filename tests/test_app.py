@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from bot.sandbox.slack.seed import ADMIN_ONE, ALERTS
 from bot.slack.client import make_client
 from bot.slack.manifest import manifest
 from bot.slack.preflight import TokenRefused, check_tokens
+from storage import connectors, syncs
+from storage.connection import Store
+from storage.records import ConnectorFacts, ConnectorKind
 
 
 @pytest.fixture
@@ -82,6 +86,24 @@ async def test_it_runs_and_stops_cleanly_when_told(slack, tmp_path):
     assert "Traceback" not in said
     assert slack.bot_token not in said
     assert slack.app_token not in said
+
+
+async def test_a_mail_system_that_is_no_longer_configured_is_let_go_at_the_start(slack, tmp_path):
+    async with await Store.open(tmp_path / "mfi.db", sole=True) as store:
+        for name in ("renamed", "files"):
+            facts = ConnectorFacts(backend=name, key="k", name=name, kind=ConnectorKind.PARTNER)
+            await store.write(
+                lambda db, f=facts: connectors.sync(db, f.backend, [f], datetime.now(UTC), complete=False)
+            )
+        await store.write(lambda db: syncs.begin(db, "renamed", datetime.now(UTC)))
+    process = await start(slack, tmp_path)
+    await slack.wait_for(lambda: slack.connected, 15)
+    (answer,) = await slack.command(ADMIN_ONE, ALERTS, "/mfi status")
+    process.send_signal(signal.SIGTERM)
+    await ended(process)
+    assert "renamed" not in answer.visible
+    async with await Store.open(tmp_path / "mfi.db", sole=True) as store:
+        assert [c.name for c in await store.read(connectors.every)] == ["files"]
 
 
 async def test_a_mail_system_that_hangs_does_not_hold_up_the_stop(slack, tmp_path):

@@ -23,6 +23,8 @@ PATIENCE = timedelta(minutes=10)
 """…once they have lasted so long, or ten of the mail system's intervals if that is less."""
 READ_AGAIN = "read again"
 """Its resolution."""
+GONE = "not configured"
+"""Its resolution where the mail system was taken out of the settings."""
 
 
 def code_of(backend: str) -> str:
@@ -66,6 +68,17 @@ def note_read(db: Database, backend: str, now: datetime) -> Incident | None:
     """A read was good: resolve the incident, if there is one."""
     known = _open(db, backend)
     return None if known is None else over(db, known, READ_AGAIN, now)
+
+
+def note_gone(db: Database, backend: str, now: datetime) -> Incident | None:
+    """Nobody reads it any more: resolve the incident, if there is one."""
+    known = _open(db, backend)
+    return None if known is None else over(db, known, GONE, now)
+
+
+def is_one(incident: Incident) -> bool:
+    """Is it about a mail system that can't be read?"""
+    return incident.connector_id is None and incident.code.startswith(PREFIX)
 
 
 def _open(db: Database, backend: str) -> Incident | None:

@@ -29,6 +29,7 @@ RESOLUTIONS = {
     "unused": "that certificate is no longer in use",
     "back": "what was missing is back",
     "read again": "the mail system can be read again",
+    "not configured": "the mail system is no longer configured, so it is no longer read",
     "settled": "it has been so for a while, or the connector was changed: taken as meant",
 }
 

@@ -12,6 +12,8 @@ from storage.records import Incident, IncidentState
 
 PREFIX = "sync:"
 """Codes of such incidents begin so; the rest is the mail system's name."""
+GONE = "not configured"
+"""The resolution of one whose mail system was taken out of the settings."""
 STALE = Mrkdwn(
     "Its queue, and what comes and goes there, are shown as they were then. While they are stale, Fix now doesn't act "
     "on them. Probes go on, and so do the other mail systems."
@@ -37,10 +39,10 @@ def render_unreadable(view: IncidentView, workspace: str) -> Message:
     name = code(incident.code.removeprefix(PREFIX), 60)
     number = mrkdwn("{} #{}", emoji(incident), num(incident.id))
     if incident.state is IncidentState.RESOLVED:
-        said = mrkdwn("Mail system {} can be read again: its queue is up to date.", name)
+        title, said = _ended(incident, name)
         return message(
             mrkdwn("{} Resolved: {}", number, said),
-            [header(plain(mrkdwn("{} Resolved: mail system read again", number), 150)), section(said),
+            [header(plain(mrkdwn("{} Resolved: {}", number, title), 150)), section(said),
              context(history(view, workspace))],
         )  # fmt: skip
     since = when(incident.first_failure_at)
@@ -56,6 +58,13 @@ def render_unreadable(view: IncidentView, workspace: str) -> Message:
             actions(ack_button(incident)),
         ],
     )
+
+
+def _ended(incident: Incident, name: Mrkdwn) -> tuple[str, Mrkdwn]:
+    if incident.resolution == GONE:
+        said = "Mail system {} is no longer in `MFI_BACKENDS`: it isn't read, and its connectors aren't watched."
+        return "mail system not configured", mrkdwn(said, name)
+    return "mail system read again", mrkdwn("Mail system {} can be read again: its queue is up to date.", name)
 
 
 def _error(view: IncidentView) -> Mrkdwn:

@@ -57,7 +57,7 @@ def _furnish(workspace: Workspace) -> None:
 def _listed(servers: Fleet) -> list[ConnectorFacts]:
     return [
         ConnectorFacts(
-            backend="bench",
+            backend="files",
             key=f"k{n}",
             name=f"Connector {n:05d}",
             kind=ConnectorKind.PARTNER,
@@ -103,7 +103,7 @@ async def crowd(number: int = 10_000, seconds: float = 150.0) -> Figures:
         async with await Store.open(database) as store:
             listed = _listed(servers)
             now = datetime.now(UTC)
-            await store.write(lambda db: connectors.sync(db, "bench", listed, now, complete=True))
+            await store.write(lambda db: connectors.sync(db, "files", listed, now, complete=True))
         async with (
             SandboxSlack(app=AppConfig.from_manifest(manifest()), furnish=_furnish) as slack,
             _bot(slack, servers, database) as bot,

@@ -95,7 +95,7 @@ class Site:
         """More connectors whose server refuses, as an import beside the running bot would add them."""
         facts = [
             ConnectorFacts(
-                backend="chaos",
+                backend="files",
                 key=f"key-{n}",
                 name=f"Connector {n:04d}",
                 kind=ConnectorKind.ON_PREMISES,
@@ -107,7 +107,7 @@ class Site:
         ]
         store = await Store.open(self.database)
         try:
-            await store.write(lambda db: connectors.sync(db, "chaos", facts, datetime.now(UTC), complete=False))
+            await store.write(lambda db: connectors.sync(db, "files", facts, datetime.now(UTC), complete=False))
         finally:
             await store.close()
         self.added += how_many

@@ -24,8 +24,8 @@ def incident(world: Any, state: IncidentState = IncidentState.FIRING, **more: An
     return world.incident(state, code="sync:cloud", severity=Severity.WARNING, connector_id=None, **more)
 
 
-def drawn(world: Any, state: IncidentState = IncidentState.FIRING, **told: Any) -> str:
-    view = world.view(incident=incident(world, state), connector=None, told=told)
+def drawn(world: Any, state: IncidentState = IncidentState.FIRING, resolution: str | None = None, **told: Any) -> str:
+    view = world.view(incident=incident(world, state, resolution=resolution), connector=None, told=told)
     made = render_alert(view, OTHER)
     assert not problems(made.payload(), "message", update=True)
     return str(made.payload())
@@ -57,6 +57,12 @@ def test_its_end_is_plain(world: Any) -> None:
     text = drawn(world, IncidentState.RESOLVED)
     assert "Mail system `cloud` can be read again" in text
     assert "mfi.ack" not in text
+
+
+def test_one_that_is_no_longer_configured_does_not_claim_to_be_read(world: Any) -> None:
+    text = drawn(world, IncidentState.RESOLVED, "not configured")
+    assert "Mail system `cloud` is no longer in `MFI_BACKENDS`" in text
+    assert "read again" not in text
 
 
 @pytest.mark.parametrize("blind", [False, True])

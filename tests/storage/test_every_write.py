@@ -112,6 +112,7 @@ WRITES = [
     Write("probes.prune", lambda db: probes.prune(db, NOW)),
     Write("syncs.begin", lambda db: syncs.begin(db, "lab", NOW), idempotent=False),
     Write("syncs.finish", lambda db: syncs.finish(db, 1, LATER, {}, "unreachable")),
+    Write("syncs.forget", lambda db: syncs.forget(db, "lab")),
     Write("syncs.prune", lambda db: syncs.prune(db, NOW)),
     Write("inbox.admit", lambda db: inbox.admit(db, "new", NOW)),
     Write("inbox.prune", lambda db: inbox.prune(db, NOW)),
