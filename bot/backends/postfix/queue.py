@@ -105,7 +105,7 @@ class Listing:
         if not 0 < len(recipient) <= _ADDRESS_LENGTH:
             raise ValueError("no address")
         reason = entry.get("delay_reason")
-        why = meaning(tidy(_text(reason))) if isinstance(reason, str) and reason.strip() else Meaning()
+        why = self._why((head.key, recipient), reason) if isinstance(reason, str) and reason.strip() else Meaning()
         own = self.terms.connector_key(recipient)
         return MessageFacts(
             backend=self.terms.backend,
@@ -121,6 +121,13 @@ class Listing:
             remote_ip=why.ip,
             connector_key=self.terms.waits_for(why.reason, own) if why.reason else own,
         )
+
+    def _why(self, ref: tuple[str, str], reason: str) -> Meaning:
+        """A reason that names its recipient is no other message's: what it meant the last time is known by that one."""
+        said, before = tidy(_text(reason)), self.before.get(ref)
+        if before is not None and before.reason == said:
+            return Meaning(said, before.code, before.remote_host, before.remote_ip)
+        return meaning(said)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.backends.postfix.mail_log import LogTerms, Outcome, moment, outcomes
-from bot.backends.postfix.queue import MOST_REASON, Listing, QueueTerms, message_key, queue_id_of, ref_of, tidy
+from bot.backends.postfix.queue import MOST_REASON, Listing, QueueTerms, meaning, message_key, queue_id_of, ref_of, tidy
 from bot.backends.postfix.recall import recalled
 from bot.backends.postfix.tracking import MOST_KEPT, Tracker
 from storage.records import MessageFacts, MessageStatus
@@ -94,6 +94,26 @@ def test_a_listing_shares_what_did_not_change_with_the_one_before() -> None:
     now = Listing(TERMS, before)
     now.add([row("AAAAAA"), row("BBBBBB", message_size=7), row("CCCCCC")])
     assert [before.get(ref) is message for ref, message in now.messages.items()] == [True, False, False]
+
+
+def test_a_reason_is_worked_out_anew_only_where_it_changed() -> None:
+    """Many reasons name their recipient, so no other message has them: each would be diagnosed at every sync."""
+    names = [f"user{n}@a.test" for n in range(50)]
+
+    def lines(said: str) -> list[bytes]:
+        return [row(f"AAAA{n:04}", {"address": who, "delay_reason": said % who}) for n, who in enumerate(names)]
+
+    first, greylisted = Listing(TERMS), "host mail.a.test[192.0.2.7] said: 450 4.2.0 <%s>: Greylisted"
+    first.add(lines(greylisted))
+    asked = meaning.cache_info().misses
+    again = Listing(TERMS, first.messages)
+    again.add(lines(greylisted))
+    assert again.messages == first.messages
+    assert meaning.cache_info().misses == asked
+    changed = Listing(TERMS, again.messages)
+    changed.add(lines(f"%s: {REFUSED}"))
+    assert {m.code for m in again.messages.values()} == {"4.2.0"}
+    assert {m.code for m in changed.messages.values()} == {"4.4.316"}
 
 
 def test_bounces_have_no_sender_and_a_life_of_their_own() -> None:
