@@ -80,6 +80,8 @@ def _probe(view: ConnectorView) -> Mrkdwn:
     if view.probe is None:
         return Mrkdwn("not probed yet")
     when = ago(view.probe.at, view.now)
+    if view.probe.nothing_probed:
+        return mrkdwn("nothing to dial, {}", when)
     if view.probe.ok:
         return mrkdwn("last probe ✅ fine, {}", when)
     return mrkdwn("last probe ❌ {}, {}", view.probe.code or "failed", when)

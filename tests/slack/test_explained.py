@@ -144,6 +144,8 @@ def test_a_connector_in_peace_says_so(world: Any) -> None:
     assert labels(drawn) == ["Probe it"]
     assert "`/mfi fix &lt;id&gt;`" in shown(drawn)
     assert "not probed yet" in shown(explain_reply(explain(REFUSED), ours(world, probe=None)))
+    empty = ours(world, probe=world.probe(ok=True, stage="dns"))
+    assert "nothing to dial, 1 min ago" in shown(explain_reply(explain(REFUSED), empty)), "and nothing is called fine"
     off = ours(world, connector=world.connector(enabled=False))
     assert "the connector is disabled" in shown(explain_reply(explain(REFUSED), off))
 
