@@ -279,7 +279,7 @@ class ExchangeServerBackend:
         clocks = f" but for some {FROM_AHEAD}: {SET_CLOCKS}, then" if view.ahead else ":"
         return (
             f"no newer document than of {document.started_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{clocks} "
-            f"look at the scheduled task on {document.server} (schtasks /Query /V /FO LIST /TN mfi-exchange); "
+            f"look at the scheduled task on {document.server} (schtasks /Query /V /TN mfi-exchange); "
             f"if its runs take so long, raise MFI_{self._name.upper()}_MAX_AGE"
         )
 
