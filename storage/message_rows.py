@@ -53,6 +53,7 @@ _FINAL = """(status IN ('delivered', 'expired', 'rejected') AND presumed IS NULL
 _DIFFERS = """NOT {final}
         AND ((sender, received_at, expires_at, status)
                 IS NOT (excluded.sender, excluded.received_at, excluded.expires_at, excluded.status)
+            OR (presumed IS NOT NULL AND excluded.status <> 'queued')
             OR (excluded.size IS NOT NULL AND size IS NOT excluded.size)
             OR (excluded.connector_key IS NOT NULL AND connector_key IS NOT excluded.connector_key)
             OR connector_id IS NOT {connector_id}

@@ -103,4 +103,5 @@ def _bounce(row: Mapping[str, Any]) -> Bounce:
         received_at=from_ms(row["received_at"]),
         ended_at=from_ms(row["ended_at"]),
         status=MessageStatus(row["status"]),
+        presumed=row["presumed"] is not None,
     )

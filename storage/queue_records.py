@@ -61,7 +61,10 @@ class TopList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounce:
-    """One message that ended without being delivered. `status`: expired or rejected."""
+    """One message that ended without being delivered. `status`: expired or rejected.
+
+    `presumed`: nobody says so; it was gone when its time was up.
+    """
 
     backend: str
     key: str
@@ -73,3 +76,4 @@ class Bounce:
     received_at: datetime
     ended_at: datetime
     status: MessageStatus
+    presumed: bool = False

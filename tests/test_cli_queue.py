@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bot.cli import run
+from bot.terminal.queues import render_bounced
 
 NOW = datetime.now(UTC)
 CONNECTORS = [
@@ -119,10 +120,18 @@ def test_bounced_mail_is_listed_for_resending_and_no_cell_is_a_formula(imported:
     assert {line["sender"] for line in lines} == {"'=cmd@contoso.test"}
     assert {line["recipient"] for line in lines} == {"user0@fabrikam.test", "user1@fabrikam.test"}
     assert {line["connector"] for line in lines} == {"To partner"}
+    assert {line["presumed"] for line in lines} == {"no"}
     document = json.loads(told(capsys, "--bounced", "--json", "To partner"))
     assert [row["status"] for row in document["bounced"]] == ["rejected", "rejected"]
     assert json.loads(told(capsys, "--bounced", "--json", "To head"))["bounced"] == []
     assert "No mail bounced in the last 1 h" in told(capsys, "--bounced", "--since", "60m", "To head")
+
+
+def test_bounces_that_nobody_told_are_said_to_be_presumed() -> None:
+    row = {"ended_at": NOW, "sender": "a@b.test", "recipient": "c@d.test", "connector": None, "code": None}
+    told_and_not = [row | {"presumed": False}, row | {"presumed": True}]
+    assert "1 of these presumably: gone when the time was up" in render_bounced(told_and_not, "1 d")
+    assert "presumably" not in render_bounced(told_and_not[:1], "1 d")
 
 
 def test_many_bounces_are_cut_on_a_terminal(imported: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +170,10 @@ def test_bad_usage_is_one_line_and_exit_2(argv: list[str], says: str, imported: 
         (["--json"], '{"queue": []}\n'),
         (["--bounced"], "No mail bounced in the last 24 h, as far as the mail systems tell.\n"),
         (["--bounced", "--json"], '{"bounced": []}\n'),
-        (["--bounced", "--csv"], "ended_at,status,sender,recipient,connector,code,reason,received_at,backend,key\n"),
+        (
+            ["--bounced", "--csv"],
+            "ended_at,status,sender,recipient,connector,code,reason,received_at,backend,key,presumed\n",
+        ),
     ],
 )
 def test_without_a_database_nothing_is_known_and_none_is_made(argv: list[str], out: str, capsys: Any) -> None:

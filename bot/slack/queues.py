@@ -164,6 +164,8 @@ def bounced_reply(bounces: Sequence[Bounce], since: timedelta, name: str | None,
         return message(nothing, [section(nothing)])
     least = Mrkdwn("at least ") if len(bounces) >= most else Mrkdwn("")
     head = mrkdwn("*{}{} bounced*{} in the last {}", least, count(len(bounces), "message"), where, period(since))
+    if presumed := sum(b.presumed for b in bounces):
+        head = mrkdwn("{}; {} of these presumably: gone when the time was up, nobody says how", head, presumed)
     senders = Counter(b.sender for b in bounces)
     codes: defaultdict[str, set[str]] = defaultdict(set)
     for each in bounces:

@@ -16,6 +16,7 @@ Row = dict[str, Any]
 
 BOUNCED_COLUMNS = (
     "ended_at", "status", "sender", "recipient", "connector", "code", "reason", "received_at", "backend", "key",
+    "presumed",
 )  # fmt: skip
 
 

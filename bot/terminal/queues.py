@@ -195,4 +195,6 @@ def render_bounced(rows: Sequence[Mapping[str, Any]], since: str) -> str:
             f"{row['ended_at']:%m-%d %H:%M}",
             *(Text(one_line(str(row[name] or ""))) for name in ("sender", "recipient", "connector", "code")),
         )
+    if presumed := sum(bool(row["presumed"]) for row in rows):
+        return printed(table, Text(f"{presumed:,} of these presumably: gone when the time was up, nobody says how"))
     return printed(table)

@@ -295,6 +295,13 @@ def test_bounced_mail_is_told_by_sender_with_the_way_to_the_whole_list(world: An
         assert part in said, part
 
 
+def test_a_bounce_that_nobody_told_is_said_to_be_presumed(world: Any) -> None:
+    bounces = [world.bounce(), world.bounce("hr@fabrikam.test", presumed=True)]
+    said = shown(bounced_reply(bounces, DAY, None, most=5000))
+    assert "*2 messages bounced* in the last 24 h; 1 of these presumably: gone when the time was up" in said
+    assert "presumably" not in shown(bounced_reply(bounces[:1], DAY, None, most=5000))
+
+
 def test_many_bounces_are_at_least_so_many(world: Any) -> None:
     bounces = [world.bounce(f"a{n}@fabrikam.test") for n in range(12)]
     said = shown(bounced_reply(bounces, DAY, None, most=12))

@@ -222,6 +222,23 @@ async def test_what_a_list_lacks_after_its_time_was_up_bounced_until_somebody_sa
     assert (await only(store))[0].status is listed_again
 
 
+async def test_a_presumed_bounce_is_marked_as_such_until_it_is_told(
+    store: Store, now: datetime, one: MessageFacts
+) -> None:
+    await sync(store, [(one, 1)], now)
+    await sync(store, [], one.expires_at, complete=True)
+
+    async def presumed() -> list[bool]:
+        return [bounce.presumed for bounce in await store.read(lambda db: queue.bounced(db, since=now, limit=9))]
+
+    assert await presumed() == [True]
+    told = [(replace(one, status=MessageStatus.EXPIRED), 1)]
+    assert await sync(store, told, one.expires_at + HOUR) == SyncCounts(changed=1)
+    assert await presumed() == [False]
+    assert await sync(store, told, one.expires_at + HOUR) == SyncCounts(unchanged=1)
+    assert await sync(store, [(one, 1)], one.expires_at + HOUR) == SyncCounts(unchanged=1), "its end is final"
+
+
 async def test_a_message_listed_twice_counts_once(store: Store, now: datetime, one: MessageFacts) -> None:
     assert await sync(store, [(replace(one, size=1), 1), (one, 1)], now) == SyncCounts(added=1)
     assert (await only(store))[0] == one
