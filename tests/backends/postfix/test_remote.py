@@ -183,12 +183,14 @@ async def test_a_table_that_could_not_be_built_has_its_old_text_again(postfix: R
 
 
 async def test_a_rotated_log_is_read_to_its_end_first(postfix: RealPostfix) -> None:
-    log = postfix.home / "log"
+    log = postfix.home / "quiet"  # The running Postfix goes on writing into the other one.
+    postfix.write(str(log), "zero\n")
+    postfix.command("postconf", f"maillog_file = {log}")
     here, there = Options.parse({"CONFIG_DIR": postfix.config_dir}), options_over_ssh(postfix)
     for host in (PostfixHost(here), host_over_ssh(postfix, there)):
         start = (await host.log_since(LogPosition(), str(log))).position
         log.write_text(log.read_text() + "one\n")
-        log.rename(postfix.home / "log.1")
+        log.rename(postfix.home / "quiet.1")
         log.write_text("two\nunfinished")
         first = await host.log_since(start, str(log))
         second = await host.log_since(first.position, str(log))
