@@ -62,8 +62,9 @@ def render_unreadable(view: IncidentView, workspace: str) -> Message:
 
 def _ended(incident: Incident, name: Mrkdwn) -> tuple[str, Mrkdwn]:
     if incident.resolution == GONE:
-        said = "Mail system {} is no longer in `MFI_BACKENDS`: it isn't read, and its connectors aren't watched."
-        return "mail system not configured", mrkdwn(said, name)
+        return "mail system not configured", mrkdwn(
+            "Mail system {} is no longer in `MFI_BACKENDS`: it isn't read, and its connectors aren't watched.", name
+        )
     return "mail system read again", mrkdwn("Mail system {} can be read again: its queue is up to date.", name)
 
 
