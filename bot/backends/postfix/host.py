@@ -57,8 +57,10 @@ class NotListable(Unreachable):
 
 class PostfixHost:
     """One instance. `ssh`: the program that reaches it, before target and request. `complaint`: what Postfix warned of
-    while it listed its queue the last time.
+    while it listed its queue the last time. `log_lag`: seconds that a busy machine's log is behind its queue.
     """
+
+    log_lag = 0.2
 
     def __init__(self, options: Options, *, ssh: Sequence[str] = SSH) -> None:
         self._options = options

@@ -57,8 +57,9 @@ class Reader:
     async def listing(self, instance: Instance) -> Listing:
         """What waits now. Raises Unreachable.
 
-        1. List the queue. 2. Read what the log gained: who isn't listed any more is in it by now. 3. Where somebody
-        left and nobody says how, list once more: a message that moves between queues can be missed.
+        1. List the queue. 2. Read what the log gained: who isn't listed any more is mostly in it by now. 3. Where
+        somebody left and nobody says how, list once more (a message that moves between queues can be missed), then read
+        the log once more (its lines take a moment from Postfix to the file).
         """
         async with self._turn:
             found = await self._list(instance)
@@ -66,8 +67,15 @@ class Reader:
             if missing := await asyncio.to_thread(self.tracker.unexplained, found.messages):
                 again = await self._list(instance)
                 found.messages.update((ref, again.messages[ref]) for ref in missing if ref in again.messages)
+                if missing - found.messages.keys() and self._reads_log and self.log_trouble is None:
+                    await asyncio.sleep(self._host.log_lag)
+                    await self._read_log(instance, found)
             await asyncio.to_thread(self.tracker.settle, found.messages)
             return found
+
+    @property
+    def _reads_log(self) -> bool:
+        return self._options.log != "off"
 
     async def _list(self, instance: Instance) -> Listing:
         terms = QueueTerms(
@@ -88,7 +96,7 @@ class Reader:
 
     async def _read_log(self, instance: Instance, found: Listing) -> None:
         """Take in the log. Without it mail just is gone; why is in `log_trouble`."""
-        if self._options.log == "off":
+        if not self._reads_log:
             return
         name = instance.settings.get("syslog_name") or "postfix"
         setting = instance.settings.get("maillog_file", "")

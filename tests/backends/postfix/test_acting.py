@@ -31,6 +31,8 @@ Queue = dict[str, set[str]]
 class ModelPostfix:
     """`fails`: the acts, counted from the first, that break instead; `half`: though they took effect."""
 
+    log_lag = 0.0
+
     def __init__(
         self, queue: Queue, *, overrides: bool = True, fails: frozenset[int] = frozenset(), half: bool = False
     ):
@@ -181,3 +183,27 @@ def test_what_can_not_be_disabled_is_refused(key: str, says: str) -> None:
     with pytest.raises(Refused, match=says):
         asyncio.run(acts_on(model).set_connector_enabled(key, enabled=False))
     assert model.acts == 0
+
+
+def test_how_mail_left_is_told_although_its_log_lags_behind_the_queue() -> None:
+    class Lagging(ModelPostfix):
+        """Its log has the bounce only when it is asked once more."""
+
+        asked_since = 0
+
+        async def log_since(self, position: LogPosition, _setting: str) -> LogPart:
+            self.asked_since += not self.waiting["ABCDEF"]
+            line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f+00:00} relay postfix/error[9]: ABCDEF: to=<gone0@a.test>, "
+            line += "relay=none, delay=1, delays=1/0/0/0, dsn=5.1.1, status=bounced (not known)"
+            return LogPart([line.encode()] if self.asked_since == 2 else [], LogPosition(1, self.asked_since + 1), UTC)
+
+    async def told() -> list[str]:
+        model = Lagging({"ABCDEF": {"gone0@a.test"}})
+        reader = Reader("relay", Options(), cast(PostfixHost, model), lambda: datetime.now(UTC))
+        instance = await reader.instance()
+        await reader.listing(instance)
+        model.waiting["ABCDEF"] = set()
+        await reader.listing(instance)
+        return [str(m.status) for m in reader.tracker.news()]
+
+    assert asyncio.run(told()) == ["rejected"]
