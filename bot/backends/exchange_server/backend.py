@@ -127,6 +127,7 @@ class ExchangeServerBackend:
             ended=ended,
             true_at=view.document.started_at,
             overdue=self._overdue(view),
+            routed="connectors" not in faults,  # a queue names its send connector
             notes=tuple(self._notes(view)),
         )
 

@@ -259,6 +259,7 @@ async def test_a_whole_organisation_is_read(reading: Site) -> None:
     backend = reading.backend()
     before = now()
     found = await backend.snapshot()
+    assert found.routed, "mail of no send connector is none's"
     assert backend.family is Family.EXCHANGE_SERVER
     assert {(m.key, m.recipient, m.code) for m in found.messages or ()} == {
         (reading.key_of(message), VALID, "4.4.316"),
@@ -343,6 +344,7 @@ async def test_connectors_that_could_not_be_read_stay_as_they_were(reading: Site
     reading.server.faults.unreadable["connectors"] = "no rights"
     reading.server.run_once()
     found = await reading.backend().snapshot()
+    assert not found.routed
     assert (found.connectors, found.notes) == (None, ("the script could not read the connectors: no rights",))
     with pytest.raises(Unreachable, match="could not read the connectors: no rights"):
         await reading.backend().connector("x")
