@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from bot.cli import run
+from bot.cli.frame import read_settings, with_store
 from bot.terminal.queues import render_bounced
+from storage import syncs
 
 NOW = datetime.now(UTC)
 CONNECTORS = [
@@ -75,6 +78,15 @@ def told(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> str:
     return capsys.readouterr().out
 
 
+def failing(backend: str) -> None:
+    """A try to read this mail system that failed."""
+
+    def tried(db: Any) -> None:
+        syncs.finish(db, syncs.begin(db, backend, NOW), NOW, {}, "HTTP 401")
+
+    asyncio.run(with_store(read_settings(), lambda store: store.write(tried)))
+
+
 def test_the_queue_is_a_table_with_bars_and_what_belongs_to_nobody(imported: None, capsys: Any) -> None:
     said = told(capsys)
     for part in ("To head office", "██░░░░░░", " 18 h", "8 within 24 h", "6 × 4.4.316", "(no known connector)"):
@@ -111,6 +123,33 @@ def test_one_connector_is_drawn_with_ages_bounces_reasons_and_top_lists(imported
 
 def test_an_empty_connector_says_so(imported: None, capsys: Any) -> None:
     assert "Nothing waits at To partner." in told(capsys, "To partner")
+
+
+def test_a_mail_system_that_was_never_read_is_told_before_what_waits_elsewhere(imported: None, capsys: Any) -> None:
+    failing("hub")
+    assert told(capsys).startswith("hub was never read: what waits there is unknown; the last try failed: HTTP 401\n")
+    unread = [{"backend": "hub", "read_at": None, "error": "HTTP 401"}]
+    assert json.loads(told(capsys, "--json"))["stale"] == unread
+    assert "never read" not in told(capsys, "To head")
+    assert json.loads(told(capsys, "To head", "--json"))["stale"] == []
+
+
+def test_a_connector_of_a_mail_system_that_was_never_read_is_not_called_empty(capsys: Any) -> None:
+    Path("connectors.json").write_text(json.dumps(CONNECTORS))
+    assert run(["import", "connectors", "connectors.json"]) == 0
+    failing("files")
+    first = "files was never read: what waits there is unknown; the last try failed: HTTP 401\n"
+    assert told(capsys, "To head") == f"{first}Nothing is known to wait at To head office.\n"
+    assert json.loads(told(capsys, "To head", "--json"))["stale"] == [
+        {"backend": "files", "read_at": None, "error": "HTTP 401"}
+    ]
+
+
+def test_nothing_waits_is_not_said_while_the_only_mail_system_was_never_read(capsys: Any) -> None:
+    failing("hub")
+    assert told(capsys) == (
+        "hub was never read: what waits there is unknown; the last try failed: HTTP 401\nNothing is known to wait.\n"
+    )
 
 
 def test_bounced_mail_is_listed_for_resending_and_no_cell_is_a_formula(imported: None, capsys: Any) -> None:

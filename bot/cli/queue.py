@@ -113,7 +113,11 @@ def _tell(shown: QueueView | OneQueue, as_json: bool) -> None:
 
     if isinstance(shown, OneQueue):
         alone = QueueView(now=shown.row.now, connectors=(shown.row,))
-        document: dict[str, Any] = {"queue": queue_rows.group_rows(alone), "connectors": [queue_rows.one_row(shown)]}
+        document: dict[str, Any] = {
+            "queue": queue_rows.group_rows(alone),
+            "connectors": [queue_rows.one_row(shown)],
+            "stale": queue_rows.stale_rows(shown.never_read),
+        }
         text = "" if as_json else queues.render_one(shown)
     else:
         document = {

@@ -142,10 +142,11 @@ class ConnectorView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaleSource:
-    """A mail system whose figures are old: when it was read last, and how the last try failed."""
+    """A mail system whose figures are old or missing: when it was read last, and how the last try failed."""
 
     backend: str
-    read_at: datetime
+    read_at: datetime | None
+    """None: it was never read, so nothing is known of what waits there."""
     error: str | None = None
 
 
@@ -166,6 +167,8 @@ class OneQueue:
 
     row: ConnectorView
     top: TopList = field(default_factory=TopList)
+    never_read: tuple[StaleSource, ...] = ()
+    """Its mail system, if its queue was tried but never read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,13 +79,14 @@ def is_stale(read_at: datetime | None, policy: Policy, now: datetime) -> bool:
 
 
 def stale_sources(db: Database, policy: Policy, now: datetime) -> tuple[StaleSource, ...]:
-    """The mail systems whose figures are old."""
+    """The mail systems whose figures are old, and before them those that were never read: an empty queue isn't one."""
     found = [(run, syncs.last_success(db, name)) for name, run in syncs.latest(db).items()]
-    return tuple(
+    told = (
         StaleSource(backend=run.backend, read_at=read_at, error=run.error)
         for run, read_at in found
-        if read_at is not None and is_stale(read_at, policy, now)
+        if read_at is None or is_stale(read_at, policy, now)
     )
+    return tuple(sorted(told, key=lambda source: source.read_at is not None))
 
 
 def queue_view(db: Database, rows: Sequence[ConnectorView], policy: Policy, now: datetime) -> QueueView:
@@ -103,4 +104,7 @@ def queue_view(db: Database, rows: Sequence[ConnectorView], policy: Policy, now:
 def one_queue(db: Database, row: ConnectorView, policy: Policy, now: datetime) -> OneQueue:
     """What waits at one connector, in full."""
     mine = row.connector.id
-    return OneQueue(row=_detailed(db, row, queue.clock(db, mine), policy, now), top=queue.top(db, mine))
+    unread = (s for s in stale_sources(db, policy, now) if s.read_at is None and s.backend == row.connector.backend)
+    return OneQueue(
+        row=_detailed(db, row, queue.clock(db, mine), policy, now), top=queue.top(db, mine), never_read=tuple(unread)
+    )

@@ -41,7 +41,7 @@ def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
             *(section(_queue(v)) for v in waiting[:QUEUES_SHOWN]),
             section(_more(len(waiting))),
             section(unassigned_row(view.unassigned, view.unassigned_clock, view.now)),
-            section(Mrkdwn("Nothing waits." if not waiting and not view.unassigned.total else "")),
+            section(_nothing(view) if not waiting and not view.unassigned.total else Mrkdwn("")),
             divider(),
             section(lines(Mrkdwn("*Ask*"), commands)),
             context(_own(view, socket), mrkdwn("drawn {}", when(view.now))),
@@ -51,6 +51,10 @@ def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
 
 def _none(stranded: Mrkdwn) -> Mrkdwn:
     return Mrkdwn("None, but:") if stranded else Mrkdwn("None. Mail flows.")
+
+
+def _nothing(view: StatusView) -> Mrkdwn:
+    return Mrkdwn("Nothing is known to wait." if any(s.read_at is None for s in view.stale) else "Nothing waits.")
 
 
 def _incident(incident: Incident, view: ConnectorView) -> Mrkdwn:

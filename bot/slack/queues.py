@@ -35,16 +35,21 @@ HOW_TO_LOOK = mrkdwn(
 
 
 def queue_reply(view: QueueView) -> Message:
-    """What waits where, the most urgent first; then what belongs to no connector. Old figures are said to be old."""
+    """What waits where, the most urgent first; then what belongs to no connector. Old figures are said to be old.
+
+    A mail system that was never read comes before all: an empty list says nothing of it.
+    """
     waiting = by_urgency(v for v in view.connectors if v.queue.total)
     total = sum(v.queue.total for v in waiting) + view.unassigned.total
     bounced = sum(v.clock.bounced for v in view.connectors) + view.unassigned_clock.bounced
-    old = stale_lines(view.stale, view.now)
+    old, unread = stale_lines(view.stale, view.now), any(s.read_at is None for s in view.stale)
     if not total:
         gone = mrkdwn(" {} bounced in the last 24 h: `/mfi queue bounced`.", bounced) if bounced else Mrkdwn("")
-        nothing = lines(mrkdwn("✅ Nothing waits.{}", gone), old)
+        good = lines(mrkdwn("✅ Nothing waits.{}", gone), old)
+        nothing = lines(old, mrkdwn("Nothing is known to wait.{}", gone)) if unread else good
         return message(nothing, [section(nothing)])
-    head = lines(heading(total, bounced, len(waiting)), old)
+    told = heading(total, bounced, len(waiting))
+    head = lines(old, told) if unread else lines(told, old)
     rows = [queue_row(v) for v in waiting[:SHOWN]]
     more = mrkdwn("… and {} more connectors", len(waiting) - SHOWN) if len(waiting) > SHOWN else None
     nowhere = unassigned_row(view.unassigned, view.unassigned_clock, view.now)
@@ -94,16 +99,16 @@ def unassigned_row(queue: QueueSummary, clock: MailClock, now: datetime) -> Mrkd
 
 
 def stale_lines(stale: Iterable[StaleSource], now: datetime) -> Mrkdwn:
-    """Which mail systems' figures are old."""
-    return lines(
-        *(
-            mrkdwn(
-                "⚠️ *stale*: {} was last read {} ago{}", code(s.backend, 60), span(now - s.read_at),
-                mrkdwn("; the last try failed: {}", prose(s.error, 200)) if s.error else Mrkdwn(""),
-            )
-            for s in stale
-        )
-    )  # fmt: skip
+    """Which mail systems' figures are old, and which were never read."""
+    return lines(*(_stale_line(s, now) for s in stale))
+
+
+def _stale_line(source: StaleSource, now: datetime) -> Mrkdwn:
+    name = code(source.backend, 60)
+    failed = mrkdwn("; the last try failed: {}", prose(source.error, 200)) if source.error else Mrkdwn("")
+    if source.read_at is None:
+        return mrkdwn("⚠️ {} was *never read*: what waits there is unknown{}", name, failed)
+    return mrkdwn("⚠️ *stale*: {} was last read {} ago{}", name, span(now - source.read_at), failed)
 
 
 def one_queue_reply(one: OneQueue) -> Message:
@@ -111,13 +116,16 @@ def one_queue_reply(one: OneQueue) -> Message:
     row, clock, queue = one.row, one.row.clock, one.row.queue
     stale = stale_words(row.queue_read_at, row.now, stale=row.queue_stale)
     name = code(row.connector.name, 100)
+    unread = stale_lines(one.never_read, row.now)
     if not queue.total:
-        nothing = lines(mrkdwn("✅ Nothing waits at {}.", name), pace_words(clock), stale)
+        what = mrkdwn("Nothing is known to wait at {}.", name) if unread else mrkdwn("✅ Nothing waits at {}.", name)
+        nothing = lines(unread, what, None if unread else pace_words(clock), stale)
         return message(nothing, [section(nothing)])
     first = queue.first_expiry_at
     deadline = mrkdwn(" ({})", when(first)) if first else Mrkdwn("")
     oldest = span(row.now - queue.oldest_received_at) if queue.oldest_received_at else "unknown"
     head = lines(
+        unread,
         mrkdwn("📬 *{}* · *{} waiting*", name, count(queue.total, "message")),
         mrkdwn("the oldest for {}; *{}*{}", oldest, bounce(first, row.now), deadline),
         life_bar(clock),

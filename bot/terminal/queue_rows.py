@@ -74,7 +74,7 @@ def one_row(one: OneQueue) -> Row:
 
 
 def stale_rows(stale: Iterable[StaleSource]) -> list[Row]:
-    """The mail systems whose figures are old."""
+    """The mail systems whose figures are old; `read_at` is None where one was never read."""
     return [{"backend": s.backend, "read_at": s.read_at, "error": s.error} for s in stale]
 
 

@@ -25,7 +25,12 @@ _BAND_STYLES = ("green", "green", "yellow", "yellow", "dark_orange", "red", "bol
 
 
 def render_overview(view: QueueView) -> str:
-    """Every connector where something waits, the most urgent first, with its bar; then why; then what is old."""
+    """Every connector where something waits, the most urgent first, with its bar; then why; then what is old.
+
+    Before all of it: which mail systems were never read.
+    """
+    unread = _stale((s for s in view.stale if s.read_at is None), view.now)
+    old = _stale((s for s in view.stale if s.read_at is not None), view.now)
     shown = sorted(
         (v for v in view.connectors if v.queue.total),
         key=lambda v: (v.queue.first_expiry_at or view.now, v.connector.id),
@@ -33,7 +38,8 @@ def render_overview(view: QueueView) -> str:
     if not shown and not view.unassigned.total:
         bounced = sum(v.clock.bounced for v in view.connectors)
         came_back = f" {bounced} bounced in the last 24 h: mfi queue --bounced" if bounced else ""
-        return printed(Text(f"Nothing waits.{came_back}"), *_stale(view.stale, view.now))
+        nothing = "Nothing is known to wait." if unread else "Nothing waits."
+        return printed(*unread, Text(f"{nothing}{came_back}"), *old)
     table = _table("Connector", "Waiting", "Oldest", "24 h", "Bounces in", "Reason")
     for v in shown:
         why = Text(one_line(_reasons(v.queue, v.sample)))
@@ -43,7 +49,7 @@ def render_overview(view: QueueView) -> str:
         table.add_row(NOWHERE, *cells, Text(one_line(_reasons(view.unassigned, None))))
     by_when = _by_when([*(v.clock for v in shown), view.unassigned_clock])
     below = [Text(""), Text(f"Bounces unless it leaves: {by_when}", "bold")] if by_when else []
-    return printed(table, *below, *_stale(view.stale, view.now))
+    return printed(*unread, table, *below, *old)
 
 
 def _cells(queue: QueueSummary, clock: MailClock, now: datetime) -> tuple[str | Text, ...]:
@@ -92,14 +98,19 @@ def render_one(one: OneQueue) -> str:
     """One connector: its countdown, ages and bounces as bars, why, for whom and from whom."""
     row, clock, queue = one.row, one.row.clock, one.row.queue
     stale = _stale_row(row)
+    unread = _stale(one.never_read, row.now)
     if not queue.total:
-        return printed(Text(f"Nothing waits at {one_line(row.connector.name)}."), *stale, *_moves(clock))
+        name = one_line(row.connector.name)
+        if unread:
+            return printed(*unread, Text(f"Nothing is known to wait at {name}."))
+        return printed(Text(f"Nothing waits at {name}."), *stale, *_moves(clock))
     oldest = plain_span(row.now - queue.oldest_received_at) if queue.oldest_received_at else "unknown"
     head = Text.assemble(
         (one_line(row.connector.name), "bold"), f": {queue.total:,} waiting, the oldest for {oldest}; ",
         (_first(queue.first_expiry_at, row.now), "bold"),
     )  # fmt: skip
     parts: list[RenderableType] = [
+        *unread,
         head,
         Text(gauge(clock.life, 1.0, 40), _life_style(clock.life)),
         *stale,
@@ -171,7 +182,11 @@ def _table(*headers: str) -> Table:
 def _stale(stale: Iterable[StaleSource], now: datetime) -> list[RenderableType]:
     return [
         Text(
-            f"Stale: {one_line(s.backend)} was last read {plain_span(now - s.read_at)} ago"
+            (
+                f"{one_line(s.backend)} was never read: what waits there is unknown"
+                if s.read_at is None
+                else f"Stale: {one_line(s.backend)} was last read {plain_span(now - s.read_at)} ago"
+            )
             + (f"; the last try failed: {one_line(s.error)[:200]}" if s.error else ""),
             "bold yellow",
         )

@@ -117,8 +117,20 @@ async def test_old_figures_and_failing_sources_are_named(store: Store, contoso: 
     await read(store, clock, failed=True)
     view = await store.read(lambda db: queue_view(db, Policy(), clock()))
     (stale,) = view.stale
+    assert stale.read_at is not None
     assert (stale.backend, clock() - stale.read_at, stale.error) == ("files", timedelta(minutes=16), "HTTP 503")
     assert view.connectors[0].queue_stale
+
+
+async def test_a_mail_system_that_was_never_read_is_named_from_its_first_failed_try(
+    store: Store, contoso: Connector, clock: Any
+) -> None:
+    await read(store, clock, failed=True)
+    view = await store.read(lambda db: queue_view(db, Policy(), clock()))
+    assert [(s.backend, s.read_at, s.error) for s in view.stale] == [("files", None, "HTTP 503")]
+    one = await store.read(lambda db: one_queue(db, contoso.id, Policy(), clock()))
+    assert one is not None
+    assert one.never_read == view.stale
 
 
 async def test_what_belongs_to_no_connector_has_a_clock_of_its_own(

@@ -11,7 +11,7 @@ import pytest
 from bot.core.blockkit import problems
 from bot.core.evidence import SampleKind
 from bot.core.mail_clock import Due, MailClock, Pace, Peak
-from bot.core.views import AllowedFrom, Disagreement
+from bot.core.views import AllowedFrom, Disagreement, StaleSource
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, sections_only, text_only
 from bot.slack.countdown import by_when, hours_spark, life_bar, pace_words
@@ -84,6 +84,25 @@ def test_an_empty_queue_is_good_news_but_not_when_it_is_old_or_mail_bounced(worl
     said = shown(queue_reply(world.waits(replace(empty, clock=MailClock(bounced=7)), unassigned=0, stale=True)))
     assert "7 bounced in the last 24 h" in said
     assert "*stale*" in said
+
+
+def test_a_mail_system_that_was_never_read_comes_first_and_is_never_called_empty(world: Any) -> None:
+    unread = (StaleSource(backend="exo", read_at=None, error="HTTP 401"),)
+    first = "⚠️ `exo` was *never read*: what waits there is unknown; the last try failed: HTTP 401"
+    empty = world.row(queue=QueueSummary(), clock=MailClock())
+    alone = replace(world.one_queue(), never_read=unread)
+    for drawn in (
+        queue_reply(replace(world.waits(empty, unassigned=0), stale=unread)),
+        queue_reply(replace(world.waits(), stale=unread)),
+        one_queue_reply(alone),
+        one_queue_reply(replace(alone, row=empty)),
+    ):
+        shown(drawn)
+        assert drawn.blocks[0]["text"]["text"].startswith(first)
+        assert "✅" not in shown(drawn)
+    home = shown(home_view(world.status(empty, unassigned=QueueSummary(), stale=unread), "connected", Mrkdwn("")))
+    assert first in home
+    assert "Nothing is known to wait." in home
 
 
 def test_only_unassigned_mail_is_visible_too(world: Any) -> None:
