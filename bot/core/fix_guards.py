@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.core.capabilities import Capability
+from bot.core.evidence import NAMELESS
 from bot.core.fix_mail import Mail, domain_of, plural, recipients_of
 from bot.core.fix_plan import RefusedStep, connector_facts
 from bot.core.fix_situation import NEEDS, Situation
@@ -48,6 +49,8 @@ def still_open(situation: Situation, _policy: Policy, _now: datetime) -> str | N
 def allowed_by_article(situation: Situation, _policy: Policy, _now: datetime) -> str | None:
     """Only where the article says that Fix now is a cure, and for this kind of connector."""
     code, rule = situation.incident.code, situation.rule
+    if rule is None and code == NAMELESS:
+        return "Fix now is no cure for this error: the steps in the alert say what to do."
     if rule is None:
         return f"Fix now is no cure for {code}: “/mfi explain {code}” says what is."
     if situation.connector.kind not in rule.kinds:

@@ -17,6 +17,7 @@ from bot.core.views import IncidentView
 from bot.slack.evidence import relevant, targets
 from bot.slack.text import Mrkdwn, article, code, mrkdwn, num
 from knowledge.article import Article
+from knowledge.codes import OTHER
 from knowledge.diagnose import diagnose, explain
 
 SHOWN = 3
@@ -26,6 +27,7 @@ NOTHING_LISTENS = (
     "down for good), or a firewall rejects everybody: not only the mail system but this bot, too, is refused."
 )
 
+NO_DOMAIN = "<recipient domain>"
 _EXAMPLE_HOST = re.compile(r"(?<!-Fqdn )\bmail\.contoso\.com\b")
 _EXAMPLE_DOMAIN = re.compile(r"(?<!-type=TXT )(?<![\w.@-])contoso\.com\b")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+", re.I)
@@ -34,10 +36,12 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]
 def with_own_names(steps: Iterable[str], host: str | None, domain: str | None = None) -> list[str]:
     """Steps whose commands name this server and this recipient domain in place of the examples.
 
-    Both are foreign: what isn't plainly a host name (or an address) leaves the example as it is. The name that a server
-    gives itself and the sender's own SPF record are somebody else's, so they keep theirs.
+    Both are foreign: what isn't plainly a host name (or an address) leaves the example as it is, but beside a server's
+    own name an example domain would pass for the incident's: a placeholder stands there. The name that a server gives
+    itself and the sender's own SPF record are somebody else's, so they keep theirs.
     """
-    server, of = _name(host), _name(domain)
+    server = _name(host)
+    of = _name(domain) or (NO_DOMAIN if server else None)
     named = [_EXAMPLE_HOST.sub(server, step) if server else step for step in steps]
     return [_EXAMPLE_DOMAIN.sub(of, step) if of else step for step in named]
 
@@ -87,9 +91,10 @@ def shown_steps(
 ) -> list[Mrkdwn]:
     """The first steps, numbered, with the opening of every branch that they mention; then where the rest stands.
 
-    `first`: what comes before them. Steps that stand in no article are shown all.
+    `first`: what comes before them. Steps that explain cannot show are shown all:
+    those of no article, and those of the general one, which no word or code asks for.
     """
-    most = len(steps) if is_own(about, family) else SHOWN - len(first)
+    most = len(steps) if is_own(about, family) or about.code == OTHER else SHOWN - len(first)
     shown = set(range(min(most, len(steps))))
     openings = {_opening(steps[place]) for place in shown}
     shown |= {place for place, step in enumerate(steps) if _opening(step) in openings}

@@ -110,6 +110,10 @@ REFUSED: list[tuple[str, Situation]] = [
     ("is running right now", replace(BASE, incident=replace(INCIDENT, state=IncidentState.FIXING))),
     ("is running right now", replace(BASE, fix_running=True)),
     ("no cure for 4.4.315", replace(BASE, incident=replace(INCIDENT, code="4.4.315"), rule=None)),
+    (
+        "no cure for this error: the steps in the alert say",
+        replace(BASE, incident=replace(INCIDENT, code="other"), rule=None),
+    ),
     ("leads to a partner", replace(BASE, connector=connector(kind=ConnectorKind.PARTNER))),
     ("no longer has the connector", replace(BASE, seen=None)),
     ("was changed in the mail system (smart hosts)", replace(BASE, seen=facts(smart_hosts=("x.test",)))),

@@ -25,7 +25,8 @@ LOOK = "`nslookup mail.contoso.com 8.8.8.8`, then `nslookup -type=MX contoso.com
     [
         ("mx.fabrikam.com", "fabrikam.com", LOOK,
          "`nslookup mx.fabrikam.com 8.8.8.8`, then `nslookup -type=MX fabrikam.com`"),
-        ("192.0.2.7", None, LOOK, "`nslookup 192.0.2.7 8.8.8.8`, then `nslookup -type=MX contoso.com`"),
+        ("192.0.2.7", None, LOOK, "`nslookup 192.0.2.7 8.8.8.8`, then `nslookup -type=MX <recipient domain>`"),
+        ("192.0.2.7", "*", "`-type=TXT contoso.com`", "`-type=TXT contoso.com`"),
         ("mx.fabrikam.com.", None, "`mail.contoso.com`", "`mx.fabrikam.com`"),
         (None, None, LOOK, LOOK),
         ("x; rm -rf /", "`<!channel>`", LOOK, LOOK),
@@ -52,6 +53,8 @@ def test_the_names_come_from_the_queue_then_the_probe_then_the_settings(world: A
     view = replace(view, queue=QueueSummary())
     assert own_steps(view, about) == ["`bad.fabrikam.com` `dig MX fabrikam.com`"]
     assert own_steps(replace(view, probe=None), about) == ["`set.fabrikam.com` `dig MX fabrikam.com`"]
+    relayhost = replace(view, connector=world.connector(recipient_domains=("*",)))
+    assert own_steps(relayhost, about) == ["`bad.fabrikam.com` `dig MX <recipient domain>`"]
     assert own_steps(replace(view, probe=None, connector=None), about) == list(about.fixes)
 
 
@@ -61,6 +64,13 @@ def test_no_branch_is_cut_off_and_what_is_left_out_is_said() -> None:
     assert "4. There is none any more" in told
     assert told.endswith("`/mfi explain 4.4.316` has all 6 steps.")
     assert len(shown_steps(REFUSED.fixes[:2], REFUSED)) == 2
+
+
+def test_the_general_articles_steps_are_all_shown_for_explain_does_not_know_it_by_name() -> None:
+    about = articles()["other"]
+    told = shown_steps(about.fixes, about)
+    assert len(told) == len(about.fixes)
+    assert "/mfi explain" not in "\n".join(told)
 
 
 def test_refused_from_both_sides_means_that_nothing_listens(world: Any) -> None:
