@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -73,9 +77,9 @@ def test_foreign_names_cannot_leave_their_word_in_a_posix_shell(text: str) -> No
         (
             Family.POSTFIX,
             (
-                "echo 'gone0@onprem.test error:5.1.1 Recipient not found in the directory'",
+                r"printf '%s error:5.1.1 Recipient not found in the directory\n' gone0@onprem.test",
                 "list the valid addresses of a.test",
-                "echo 'onprem.test retry:4.3.2 Connector disabled'",
+                r"printf '%s retry:4.3.2 Connector disabled\n' onprem.test",
                 "postqueue -f",
             ),
         ),
@@ -91,3 +95,61 @@ def test_only_the_steps_asked_for_are_told() -> None:
     few = instructions(Family.EXCHANGE_SERVER, connector(name="it's"), (step(StepKind.REJECT_INVALID, refs=1),))
     assert few == (r"Exchange Management Shell: Remove-Message -Identity 'EX01\15\0' -WithNDR $true",)
     assert "'it''s'" in instructions(Family.EXCHANGE_SERVER, connector(name="it's"), EVERY[2:3])[1]
+
+
+POSTFIX = pytest.mark.skipif(not shutil.which("postmap", path="/usr/sbin:/usr/bin"), reason="Postfix isn't installed")
+
+
+def relay(directory: Path) -> Path:
+    """A Postfix instance that has only tables: the domains are in its transport table already."""
+    (directory / "main.cf").write_text("transport_maps = hash:$config_directory/transport\n")
+    (directory / "master.cf").touch()
+    (directory / "transport").write_text("onprem.test relay:[127.0.0.1]:25\n.onprem.test relay:[127.0.0.1]:25\n")
+    typed("postmap hash:transport", directory)
+    return directory
+
+
+def typed(command: str, directory: Path) -> str:
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "MAIL_CONFIG": str(directory)}
+    done = subprocess.run(["sh", "-c", command], cwd=directory, env=environment, check=True, capture_output=True)
+    return done.stdout.decode()
+
+
+@POSTFIX
+@pytest.mark.parametrize(
+    ("kind", "looked_up", "wins"),
+    [
+        (StepKind.DISABLE_CONNECTOR, "onprem.test", "retry:4.3.2 Connector disabled\n"),
+        (StepKind.DISABLE_CONNECTOR, ".onprem.test", "retry:4.3.2 Connector disabled\n"),
+        (StepKind.DISABLE_CONNECTOR, "four.test", "retry:4.3.2 Connector disabled\n"),
+        (StepKind.REJECT_INVALID, "gone2@onprem.test", "error:5.1.1 Recipient not found in the directory\n"),
+    ],
+)
+def test_what_is_typed_wins_over_the_line_that_the_domain_has_already(
+    tmp_path: Path, kind: StepKind, looked_up: str, wins: str
+) -> None:
+    directory = relay(tmp_path)
+    site = connector(recipient_domains=("onprem.test", "*.onprem.test", "three.test", "four.test"))
+    lines = [line for line in instructions(Family.POSTFIX, site, (step(kind, refs=5),)) if "reload" not in line]
+    commands = [re.sub(r"^Shell[^:]*(?:: its directory\))?: ", "", line) for line in lines]
+    typed("\n".join(commands).replace("/etc/postfix", str(directory)), directory)
+    assert typed(f"postmap -q {looked_up} $(postconf -hx transport_maps | tr , ' ')", directory) == wins
+
+
+@POSTFIX
+def test_an_entry_behind_the_domains_own_would_count_nothing(tmp_path: Path) -> None:
+    directory = relay(tmp_path)
+    typed("echo 'onprem.test retry:4.3.2 off' >> transport && postmap hash:transport", directory)
+    assert typed("postmap -q onprem.test hash:transport", directory) == "relay:[127.0.0.1]:25\n"
+
+
+def test_what_is_typed_on_a_relay_is_shown_as_it_is_and_fits_into_the_list() -> None:
+    site = connector(recipient_domains=("onprem.test",))
+    told = instructions(Family.POSTFIX, site, EVERY)
+    assert not [line for line in told if len(line) > 400 or re.search(r"[|*~`]", line)]
+
+
+def test_the_default_route_of_a_relay_is_not_to_be_disabled() -> None:
+    for patterns in ((), ("*",), ("onprem.test", "*")):
+        told = instructions(Family.POSTFIX, connector(recipient_domains=patterns), EVERY[2:3])
+        assert len(told) == 1 and "can't be disabled" in told[0]
