@@ -40,7 +40,8 @@ _POSTFIX = {
         steps=(
             "On the Postfix machine: `dig mail.contoso.com` and `dig MX contoso.com`. No answer: look at its resolver "
             "(`/etc/resolv.conf`, and the copy in `/var/spool/postfix/etc`).",
-            "Is the next hop right? `postmap -q contoso.com hash:/etc/postfix/transport`, else `postconf relayhost`.",
+            "Is the next hop right? `postmap -q contoso.com hash:/etc/postfix/transport` (`postconf transport_maps` "
+            "names your tables), else `postconf relayhost`.",
             "It is a host, not a domain with an MX: write it in brackets, `[mail.contoso.com]:25`; then `postmap` the "
             "table and `postfix reload`.",
             "DNS answers rightly again: `postqueue -f` tries what waits at once.",
@@ -77,8 +78,9 @@ _POSTFIX = {
             "There is: on it, `ss -ltn` must show port 25; if it doesn't, start the mail service.",
             "It listens: its firewall must let TCP 25 in from this relay's own address (`postconf smtp_bind_address`, "
             "else the machine's).",
-            "It moved: `postmap -q contoso.com hash:/etc/postfix/transport` (else `postconf relayhost`) shows the next "
-            "hop; correct it, `postmap` the table, `postfix reload`, `postqueue -f`.",
+            "It moved: `postmap -q contoso.com hash:/etc/postfix/transport` (your tables: `postconf transport_maps`; "
+            "else `postconf relayhost`) shows the next hop; correct it, `postmap` the table, `postfix reload`, "
+            "`postqueue -f`.",
             "There is none any more: use Fix now where it is offered, or refuse unknown recipients by hand with "
             "`relay_recipient_maps` and take the domain out of `relay_domains` and the transport table.",
         ),
