@@ -223,3 +223,20 @@ def test_without_a_database_nothing_is_known_and_none_is_made(argv: list[str], o
 def test_without_a_database_no_connector_can_be_meant(capsys: Any) -> None:
     assert told(capsys, "zzz", code=2) == ""
     assert told(capsys, "--bounced", "zzz", code=2) == ""
+
+
+@pytest.mark.usefixtures("imported")
+def test_a_reason_is_told_without_the_frame_of_a_message_trace_and_what_is_cut_is_seen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = "441 4.4.1 Error " + "x" * 400
+    (mail,) = rows(1, timedelta(hours=1), "contoso.test")
+    framed = [{**mail, "Detail": f"[{{LRT=11/24/2026 4:10:12 AM}};{{LED={said}}};{{FQDN=}};{{IP=}}]"}]
+    Path("queue.json").write_text(json.dumps(framed))
+    assert run(["import", "messages", "queue.json"]) == 0
+    shown = "".join(told(capsys, "To head office").split())
+    assert "LED=" not in shown
+    assert "441 4.4.1 Error".replace(" ", "") in shown
+    assert "x…" in shown
+    document = json.loads(told(capsys, "To head office", "--json"))
+    assert said in [group["reason"] for group in document["queue"]]

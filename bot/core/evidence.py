@@ -196,3 +196,10 @@ def _queued(group: CodeCount, run: ProbeRun, policy: Policy, now: datetime) -> T
         settled=now - group.oldest_received_at > policy.queue_settle,
         former=CERTIFICATE if same_certificate else None,
     )
+
+
+def own_words(reason: str) -> str:
+    """What the server or the mail system said, without the frame that a message trace puts around it."""
+    told = reason[:2000]
+    framed = re.search(r"\{LED=(.{1,1500}?)\}(?:;\{|\]|$)", told, re.DOTALL)
+    return re.sub(r"\s*\[LastAttempted\w{1,20}=[^\]]{0,300}\]", "", framed[1] if framed else told).strip() or reason

@@ -7,12 +7,11 @@ says what that means instead of leaving two contradicting lines to a tired reade
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.evidence import Sample, SampleKind
+from bot.core.evidence import Sample, SampleKind, own_words
 from bot.core.two_views import ABOUT_ADDRESSES, MAIL_SYSTEM
 from bot.core.two_views import conclusion as in_words
 from bot.core.views import AllowedFrom, Difference, Disagreement, IncidentView
@@ -129,14 +128,7 @@ def queue_line(view: IncidentView) -> Mrkdwn:
 def code_line(group: CodeCount) -> Mrkdwn:
     """ "42 with 4.4.316: `450 4.4.316 Connection refused…`"."""
     what = mrkdwn("*{}* with {}", group.count, group.code or "no reason known yet")
-    return mrkdwn("{}: {}", what, code(_short(group.reason), 160)) if group.reason else what
-
-
-def _short(reason: str) -> str:
-    """What the server or the mail system said, without the frame that a message trace puts around it."""
-    told = reason[:2000]
-    framed = re.search(r"\{LED=(.{1,1500}?)\}(?:;\{|\]|$)", told, re.DOTALL)
-    return re.sub(r"\s*\[LastAttempted\w{1,20}=[^\]]{0,300}\]", "", framed[1] if framed else told).strip() or reason
+    return mrkdwn("{}: {}", what, code(own_words(group.reason), 160)) if group.reason else what
 
 
 def probe_line(probe: ProbeRecord | None, view_now: IncidentView) -> Mrkdwn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bot.core.evidence import Sample
+from bot.core.evidence import Sample, own_words
 from bot.core.mail_clock import MailClock
 from bot.core.two_views import MAIL_SYSTEM, conclusion
 from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource
@@ -30,7 +30,7 @@ def group_rows(view: QueueView) -> list[Row]:
             "waiting": group.count,
             "oldest_received_at": group.oldest_received_at,
             "first_bounce_at": group.first_expiry_at,
-            "reason": group.reason,
+            "reason": own_words(group.reason) if group.reason else group.reason,
             "destination": group.remote_host or group.remote_ip,
         }
         for name, queue in [*queues, (None, view.unassigned)]

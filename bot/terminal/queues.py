@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.core.bars import bar, gauge
-from bot.core.evidence import Sample, SampleKind
+from bot.core.evidence import Sample, SampleKind, own_words
 from bot.core.forecast import plain_span
 from bot.core.mail_clock import HOURS, MailClock, pace_in_words
 from bot.core.two_views import MAIL_SYSTEM, conclusion
@@ -21,6 +21,7 @@ from storage.records import QueueSummary
 
 NOWHERE = "(no known connector)"
 _GAUGE, _BAR = 8, 24
+_WORDS = 300
 _BAND_STYLES = ("green", "green", "yellow", "yellow", "dark_orange", "red", "bold red", "bold red")
 
 
@@ -129,16 +130,18 @@ def render_one(one: OneQueue) -> str:
 
 def _why(row: ConnectorView) -> list[RenderableType]:
     groups = [g for g in row.queue.by_code if g.code or row.sample is None][:5]
-    told: list[RenderableType] = [
-        Text(f"  {g.count:,} × {g.code or 'no reason yet'}{': ' + one_line(g.reason[:300]) if g.reason else ''}")
-        for g in groups
-    ]
+    told: list[RenderableType] = [Text(f"  {g.count:,} × {g.code or 'no reason yet'}{_said(g.reason)}") for g in groups]
     if row.sample is not None:
         told.insert(0, Text(f"  {sample_words(row.sample)}"))
     if row.disagreement is not None:
         system = row.allowed_from.system if row.allowed_from else MAIL_SYSTEM
         told.append(Text(f"  Queue and probe disagree. {conclusion(row.disagreement, system)}", "yellow"))
     return told
+
+
+def _said(reason: str | None) -> str:
+    words = one_line(own_words(reason)) if reason else ""
+    return f": {words if len(words) <= _WORDS else words[: _WORDS - 1].rstrip() + '…'}" if words else ""
 
 
 def sample_words(sample: Sample) -> str:
