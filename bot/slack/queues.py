@@ -144,7 +144,10 @@ def one_queue_reply(one: OneQueue) -> Message:
             section(pace_words(clock)),
             section(why),
             section(differ(row.disagreement, row.allowed_from)),
-            fields(_top(Mrkdwn("*To*"), one.top.domains), _top(Mrkdwn("*From*"), one.top.senders)),
+            fields(
+                _top(Mrkdwn("*To*"), one.top.domains),
+                _top(Mrkdwn("*From*"), [(sender or "<>", number) for sender, number in one.top.senders]),
+            ),
             context(
                 _looked_at(one), mrkdwn("{}: what came back", code(f"/mfi queue bounced {row.connector.name}", 120))
             ),

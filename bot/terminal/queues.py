@@ -122,7 +122,10 @@ def render_one(one: OneQueue) -> str:
     due = [*overdue, *((f"within {d.hours} h", d.count) for d in clock.due)]
     parts += ["", Text("Bounces unless it leaves", "bold"), _bars(due, ("red",) * len(due), queue.total)]
     parts += ["", Text("Why", "bold"), *_why(row)]
-    for title, counted in (("To", one.top.domains), ("From", one.top.senders)):
+    for title, counted in (
+        ("To", one.top.domains),
+        ("From", [(sender or "<>", number) for sender, number in one.top.senders]),
+    ):
         if counted:
             parts += ["", Text(title, "bold"), _bars(counted, ("cyan",) * len(counted))]
     return printed(*parts)

@@ -19,6 +19,7 @@ from bot.slack.evidence import conclusion, differ, sample_line
 from bot.slack.home import home_view
 from bot.slack.queues import bounced_reply, one_queue_reply, queue_reply
 from bot.slack.text import Mrkdwn
+from bot.terminal.queues import render_one
 from knowledge.articles import articles
 from storage.records import QueueSummary
 
@@ -137,6 +138,13 @@ def test_one_queue_is_drawn_as_bars_that_fit_a_phone(world: Any) -> None:
         "`/mfi queue bounced Contoso inbound`",
     ):
         assert part in said, part
+
+
+def test_the_null_sender_is_shown_as_mail_writes_it(world: Any) -> None:
+    one = world.one_queue()
+    bounces = replace(one, top=replace(one.top, senders=(("", 7),)))
+    assert "*From*\\n`&lt;&gt;` 7" in shown(one_queue_reply(bounces))
+    assert "<>" in render_one(bounces)
 
 
 def test_a_whole_top_list_does_not_say_that_it_is_a_part(world: Any) -> None:
