@@ -22,7 +22,7 @@ from storage.records import MessageFacts, MessageStatus
 CHUNK = 10_000
 """So many rows are looked at, and at most written, at a time."""
 FEW = 250
-"""So many rows of a list are in memory at a time."""
+"""So many rows of a list are in memory at a time, besides those that are to be written."""
 
 Listed = tuple[MessageFacts, int | None]
 
