@@ -235,8 +235,10 @@ class Fix:
 
 
 def _taken(facts: Known) -> Refusal | None:
-    """Somebody's fix of this incident, or of another one at its connector, is under way."""
+    """Somebody's fix of this incident is under way or ended it, or one of another incident at its connector runs."""
     incident, running, latest = facts.incident, facts.running, facts.latest
+    if incident.state is IncidentState.RESOLVED:
+        return records.resolved(incident.id, latest)
     if running is not None and running.incident_id != incident.id:
         return records.another(facts.connector.name, running)
     busy = running is not None or incident.state in (IncidentState.FIXING, IncidentState.VERIFYING)

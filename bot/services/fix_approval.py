@@ -78,7 +78,7 @@ def _not_approvable(db: Database, action: Action, actor: str, policy: Policy, no
         return Refusal(reason="Actions were switched off (MFI_ACTIONS): nothing was done.")
     incident = incidents.get(db, action.incident_id)
     if incident is None or incident.state is IncidentState.RESOLVED:
-        return Refusal(reason=f"#{action.incident_id} is resolved already: there is nothing to fix.")
+        return records.resolved(action.incident_id, actions.latest_for_incident(db, action.incident_id))
     return records.too_many(db, policy, now)
 
 

@@ -140,9 +140,9 @@ def spent(db: Database, action: Action, now: datetime) -> Refusal | None:
     if action.state is not ActionState.OFFERED:
         return already(action) if action.claimed_by else unclaimed(action)
     incident = incidents.get(db, action.incident_id)
-    if incident is None or incident.state is IncidentState.RESOLVED:
-        return Refusal(reason=f"#{action.incident_id} is resolved already: there is nothing to fix.")
     latest = actions.latest_for_incident(db, action.incident_id)
+    if incident is None or incident.state is IncidentState.RESOLVED:
+        return resolved(action.incident_id, latest)
     if incident.state in (IncidentState.FIXING, IncidentState.VERIFYING) and latest is not None:
         return already(latest)
     if action.expires_at <= now:
@@ -176,10 +176,23 @@ def unclaimed(action: Action) -> Refusal:
 
 def already(action: Action) -> Refusal:
     """Somebody did it: who and when."""
-    who = f"<@{action.claimed_by}>" if action.claimed_by else "Somebody"
-    when = f" at {action.claimed_at:%H:%M} UTC" if action.claimed_at else ""
+    who, when = _who_and_when(action)
     said = f"{who} did this already{when}; the thread of #{action.incident_id} tells how it goes."
     return Refusal(reason=said, actor=action.claimed_by, at=action.claimed_at)
+
+
+def _who_and_when(action: Action) -> tuple[str, str]:
+    who = f"<@{action.claimed_by}>" if action.claimed_by else "Somebody"
+    return who, f" at {action.claimed_at:%H:%M} UTC" if action.claimed_at else ""
+
+
+def resolved(incident_id: int, latest: Action | None) -> Refusal:
+    """It is over; who ended it, and when, where a verified fix did. `latest`: the incident's last action."""
+    if latest is None or latest.state is not ActionState.VERIFIED:
+        return Refusal(reason=f"#{incident_id} is resolved already: there is nothing to fix.")
+    who, when = _who_and_when(latest)
+    said = f"{who} did this already{when}, it worked, and #{incident_id} is resolved: there is nothing to fix."
+    return Refusal(reason=said, actor=latest.claimed_by, at=latest.claimed_at)
 
 
 def another(connector_name: str, running: Action | None) -> Refusal:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import pytest
-from playwright.async_api import Browser, Page, Request, async_playwright
+from playwright.async_api import Browser, Page, Request, async_playwright, expect
 
 ARGUMENTS: Final = (
     "--no-sandbox",
@@ -19,6 +19,8 @@ ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+expect.set_options(timeout=30_000)  # far above what a busy machine needs: what is expected comes at once, or is wrong
 
 
 def chromium() -> str:
@@ -42,7 +44,6 @@ async def browser() -> AsyncIterator[Browser]:
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of 1280×800. The test fails if a script raised or anything beyond this machine was asked for."""
     opened = await browser.new_page(viewport={"width": 1280, "height": 800})
-    opened.set_default_timeout(8_000)
     complaints: list[str] = []
 
     def watch(request: Request) -> None:

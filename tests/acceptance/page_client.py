@@ -46,7 +46,7 @@ class Client:
         await self.page.get_by_test_id("composer").fill(line)
         await self.page.get_by_test_id("composer").press("Enter")
         newest = self.answers().nth(before)
-        await expect(newest).to_be_visible(timeout=10 * SECOND)
+        await expect(newest).to_be_visible()
         return newest
 
     async def open_thread(self, alert: Locator) -> Locator:
@@ -56,7 +56,7 @@ class Client:
     async def open_fix(self, connector: str) -> Locator:
         await self.alert(connector).locator("button", has_text="Fix now").click()
         modal = self.page.get_by_test_id("modal")
-        await expect(modal).to_contain_text("Type the connector's name", timeout=10 * SECOND)
+        await expect(modal).to_contain_text("Type the connector's name")
         return modal
 
     async def picture(self, name: str) -> None:

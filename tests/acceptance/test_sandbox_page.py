@@ -251,7 +251,7 @@ async def test_the_page_reconnects_when_the_workspace_returns(page: Page, slack:
     await slack.down()
     await expect(page.get_by_test_id("connection")).to_be_visible()
     await slack.up()
-    await expect(page.get_by_test_id("connection")).to_be_hidden(timeout=15_000)
+    await expect(page.get_by_test_id("connection")).to_be_hidden()
     await bot.client.chat_postMessage(channel=ALERTS, text="Back again")
     await expect(page.get_by_test_id("messages")).to_contain_text("Back again")
 

@@ -57,12 +57,12 @@ async def test_an_admin_reads_probes_fixes_verifies_and_undoes(client: Client):
     await client.picture("explain")
     await client.alert(REFUSED).locator("button", has_text="Re-probe").click()
     thread = await client.open_thread(client.alert(REFUSED))
-    await expect(thread).to_contain_text("4.4.316", timeout=15 * SECOND)
+    await expect(thread).to_contain_text("4.4.316")
 
     # Somebody who is not an admin is refused.
     await client.become("U0READER")
     await client.alert(REFUSED).locator("button", has_text="Fix now").click()
-    await expect(client.answers().last).to_contain_text("not one of the people who may act", timeout=10 * SECOND)
+    await expect(client.answers().last).to_contain_text("not one of the people who may act")
     await client.become("U0ADMINONE")
 
     # The plan in numbers; a wrong name is refused in the dialog.
@@ -75,12 +75,12 @@ async def test_an_admin_reads_probes_fixes_verifies_and_undoes(client: Client):
     await expect(modal.get_by_test_id("block-error")).to_be_visible()
     await modal.locator("input[type=text]").fill(REFUSED)
     await modal.get_by_test_id("modal-submit").click()
-    await expect(client.page.get_by_test_id("modal")).to_have_count(0, timeout=10 * SECOND)
+    await expect(client.page.get_by_test_id("modal")).to_have_count(0)
 
     # Each step is reported.
     thread = await client.open_thread(client.alert(REFUSED))
-    await expect(thread).to_contain_text(re.compile("Disable the connector"), timeout=30 * SECOND)
-    await expect(client.alert(REFUSED)).to_contain_text("Verifying", timeout=15 * SECOND)
+    await expect(thread).to_contain_text(re.compile("Disable the connector"))
+    await expect(client.alert(REFUSED)).to_contain_text(re.compile("Verifying|Resolved"))
     assert tenant.connectors[connector.key].enabled is False
     assert tenant.domains["onprem.contoso.test"].type is DomainType.AUTHORITATIVE
 
@@ -94,12 +94,12 @@ async def test_an_admin_reads_probes_fixes_verifies_and_undoes(client: Client):
     assert len(ndrs) == 16
     assert all(not tenant.known(item.failed_recipient or "") for item in ndrs)
 
-    # Somebody else who comes later is told who did it already.
+    # Somebody else who comes later is told who did it already, verified by then or not.
     await client.become("U0ADMINTWO")
     await client.page.get_by_test_id("composer").fill("/mfi fix 1")
     await client.page.get_by_test_id("composer").press("Enter")
     modal = client.page.get_by_test_id("modal")
-    await expect(modal).to_contain_text("Admin One did this already", timeout=10 * SECOND)
+    await expect(modal).to_contain_text("Admin One did this already")
     await modal.get_by_test_id("modal-close").click()
     await client.become("U0ADMINONE")
 
@@ -110,7 +110,7 @@ async def test_an_admin_reads_probes_fixes_verifies_and_undoes(client: Client):
     await client.picture("thread")
     await thread.locator("button", has_text="Undo").last.click()
     await client.page.get_by_test_id("confirm-yes").click()
-    await expect(thread).to_contain_text("undid the fix", timeout=20 * SECOND)
+    await expect(thread).to_contain_text("undid the fix")
     assert tenant.connectors[connector.key].enabled is True
     assert tenant.domains["onprem.contoso.test"].type is DomainType.INTERNAL_RELAY
 
@@ -124,7 +124,7 @@ async def test_a_repaired_server_resolves_its_alert_and_the_mail_arrives(client:
 
 async def test_the_home_tab_shows_what_is_open(client: Client):
     await client.page.get_by_test_id("app-home").click()
-    await expect(client.page.get_by_test_id("home")).to_contain_text(REFUSED, timeout=10 * SECOND)
+    await expect(client.page.get_by_test_id("home")).to_contain_text(REFUSED)
     await client.picture("home")
 
 

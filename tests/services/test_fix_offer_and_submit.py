@@ -168,6 +168,20 @@ async def test_an_offer_for_a_resolved_incident_is_refused(scene: Scene) -> None
     assert "resolved already" in again.reason
 
 
+async def test_who_comes_after_the_proof_is_told_who_did_it_and_that_it_worked(scene: Scene) -> None:
+    fix = scene.fix()
+    before = await scene.offered(fix)
+    await scene.executed(fix)
+    scene.clock.now += HOUR
+    await fix.verify_due()
+    for refused in (await fix.offer(scene.incident_id, "U2"), await fix.submit(before.id, "U2", ALL, NAME)):
+        assert isinstance(refused, Refusal)
+        assert refused.reason == (
+            "<@U1> did this already at 08:00 UTC, it worked, and #1 is resolved: there is nothing to fix."
+        )
+        assert (refused.actor, refused.at) == ("U1", START)
+
+
 async def test_another_fix_of_the_same_connector_waits_its_turn(scene: Scene) -> None:
     fix = scene.fix()
     other = await scene.open_incident("4.4.315")
