@@ -301,3 +301,12 @@ def true_flow(db: Database) -> None:
     """An end that turns out to be another one, or none, is taken back from what left."""
     for statement in TRUE_FLOW:
         db.execute(statement)
+
+
+@migrations()
+def homeless_mail(db: Database) -> None:
+    """What waits at no connector, by mail system and age: counted without looking at the rest of the queue."""
+    db.execute(
+        """CREATE INDEX queued_messages_homeless ON queued_messages (backend, received_at, expires_at)
+            WHERE status = 'queued' AND connector_id IS NULL"""
+    )

@@ -14,7 +14,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from storage.moments import from_ms, to_ms
-from storage.queue_records import Bounce, Flow, QueueClock, TopList
+from storage.queue_records import Bounce, Flow, Homeless, QueueClock, TopList
 from storage.records import MessageStatus
 
 LOOKED_AT = 20_000
@@ -34,8 +34,15 @@ _BOUNCED = """SELECT m.*, c.name AS connector FROM queued_messages AS m LEFT JOI
     ORDER BY m.ended_at DESC, m.id DESC LIMIT ?"""
 _BOUNCED_AT = """SELECT m.*, c.name AS connector FROM queued_messages AS m LEFT JOIN connectors AS c
         ON c.id = m.connector_id
-    WHERE m.connector_id = ? AND m.status IN ('expired', 'rejected') AND m.status <> 'queued' AND m.ended_at >= ?
+    WHERE m.connector_id IS ? AND m.status IN ('expired', 'rejected') AND m.status <> 'queued' AND m.ended_at >= ?
     ORDER BY m.ended_at DESC, m.id DESC LIMIT ?"""
+# One step on the index for each mail system, then at most so many entries of it.
+_HOMELESS_AFTER = """SELECT backend FROM queued_messages INDEXED BY queued_messages_homeless
+    WHERE status = 'queued' AND connector_id IS NULL AND backend > ? ORDER BY backend LIMIT 1"""
+_HOMELESS_OF = """SELECT count(*), min(received_at), min(expires_at) FROM (
+    SELECT received_at, expires_at FROM queued_messages INDEXED BY queued_messages_homeless
+    WHERE status = 'queued' AND connector_id IS NULL AND backend = ? AND received_at < ?
+    ORDER BY received_at LIMIT ?)"""
 
 
 def clock(db: Database, connector_id: int | None) -> QueueClock:
@@ -65,9 +72,29 @@ def top(db: Database, connector_id: int | None, limit: int = 5) -> TopList:
     )
 
 
-def bounced(db: Database, *, connector_id: int | None = None, since: datetime, limit: int) -> list[Bounce]:
-    """What was rejected or expired since then, at one connector or (None) anywhere, the newest first."""
-    if connector_id is None:
+def homeless(db: Database, before: datetime, most: int) -> tuple[Homeless, ...]:
+    """What waits at no connector and came in before then, by mail system; of each at most so many are looked at."""
+    found = []
+    step = db.execute(_HOMELESS_AFTER, [""]).fetchone()
+    while step is not None:
+        count, oldest, first = db.execute(_HOMELESS_OF, [step[0], to_ms(before), most]).fetchone()
+        if count:
+            held = Homeless(
+                backend=step[0], count=count, oldest_received_at=from_ms(oldest), first_expiry_at=from_ms(first)
+            )
+            found.append(held)
+        step = db.execute(_HOMELESS_AFTER, [step[0]]).fetchone()
+    return tuple(found)
+
+
+def bounced(
+    db: Database, *, connector_id: int | None = None, unassigned: bool = False, since: datetime, limit: int
+) -> list[Bounce]:
+    """What was rejected or expired since then, the newest first: at one connector, or anywhere.
+
+    `unassigned`: only what belonged to no connector.
+    """
+    if connector_id is None and not unassigned:
         return [_bounce(row) for row in db.query(_BOUNCED, [to_ms(since), limit])]
     return [_bounce(row) for row in db.query(_BOUNCED_AT, [connector_id, to_ms(since), limit])]
 

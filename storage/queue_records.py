@@ -60,6 +60,19 @@ class TopList:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Homeless:
+    """What of one mail system waits at no connector for longer than in flight. `count`: counted no further than asked.
+
+    The oldest of them are looked at; the first to bounce is the first of these.
+    """
+
+    backend: str
+    count: int
+    oldest_received_at: datetime
+    first_expiry_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bounce:
     """One message that ended without being delivered. `status`: expired or rejected.
 

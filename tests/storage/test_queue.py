@@ -10,7 +10,7 @@ import pytest
 from storage import connectors, messages, queue
 from storage.connection import Store
 from storage.queue_diff import end
-from storage.queue_records import Flow, QueueClock, TopList
+from storage.queue_records import Flow, Homeless, QueueClock, TopList
 from storage.records import ConnectorFacts, ConnectorKind, MessageFacts, MessageStatus
 
 HOUR = timedelta(hours=1)
@@ -148,3 +148,46 @@ async def test_what_bounced_is_listed_newest_first(store: Store, now: datetime, 
     assert [b.key for b in await store.read(lambda db: queue.bounced(db, connector_id=1, since=now, limit=9))] == ["m0"]
     assert await store.read(lambda db: queue.bounced(db, since=now + HOUR, limit=1)) == found[:1]
     assert await store.read(lambda db: queue.bounced(db, since=now + 2 * HOUR, limit=1)) == []
+
+
+async def test_what_waits_at_no_connector_is_counted_by_mail_system_and_no_further_than_asked(
+    store: Store, now: datetime, one: MessageFacts
+) -> None:
+    early = replace(one, key="early", received_at=now - 3 * HOUR, expires_at=now + 21 * HOUR)
+    young = replace(one, key="young", received_at=now - QUARTER)
+    await sync(store, [(one, None), (early, None), (young, None), (replace(one, key="held"), 1)], now)
+    elsewhere = [(replace(one, backend="relay", key=f"r{n}"), None) for n in range(5)]
+    await store.write(lambda db: messages.sync(db, "relay", elsewhere, now, complete=True))
+    only_young = [(replace(young, backend="zzz"), None)]
+    await store.write(lambda db: messages.sync(db, "zzz", only_young, now, complete=True))
+    lab = Homeless(backend="lab", count=2, oldest_received_at=now - 3 * HOUR, first_expiry_at=now + 21 * HOUR)
+    relay = Homeless(backend="relay", count=3, oldest_received_at=now - HOUR, first_expiry_at=now + 23 * HOUR)
+    assert await store.read(lambda db: queue.homeless(db, now - QUARTER, 3)) == (lab, relay)
+    assert await store.read(lambda db: queue.homeless(db, now - timedelta(days=1), 3)) == ()
+
+
+async def test_counting_what_belongs_to_no_connector_is_a_step_on_its_own_index_and_no_sorting(store: Store) -> None:
+    for statement, values in ((queue._HOMELESS_AFTER, [""]), (queue._HOMELESS_OF, ["lab", 0, 3])):
+        plan = await store.read(
+            lambda db, told=(f"EXPLAIN QUERY PLAN {statement}", values): db.execute(*told).fetchall()
+        )
+        steps = " / ".join(row[3] for row in plan)
+        assert "SEARCH queued_messages USING" in steps
+        assert "INDEX queued_messages_homeless (backend" in steps
+        assert "TEMP B-TREE" not in steps
+
+
+async def test_what_bounced_is_told_apart_by_connector_or_by_having_none(
+    store: Store, now: datetime, one: MessageFacts
+) -> None:
+    came_back = replace(one, status=MessageStatus.EXPIRED)
+    rows = [(one, 1), (replace(one, key="m2"), None)]
+    await sync(store, rows, now)
+    await sync(store, [(came_back, 1), (replace(came_back, key="m2"), None)], now + HOUR)
+
+    async def keys(**where: bool | int) -> list[str]:
+        return await store.read(lambda db: [b.key for b in queue.bounced(db, since=now, limit=9, **where)])
+
+    assert sorted(await keys()) == ["m1", "m2"]
+    assert await keys(connector_id=1) == ["m1"]
+    assert await keys(unassigned=True) == ["m2"]
