@@ -124,7 +124,8 @@ class ConfigurationCmdlets:
         ignored = identity is not None and self._faults.take(TenantFault.IDENTITY_IGNORED, "Get-Recipient")
         if query:
             wanted = dict.fromkeys(given.filtered_addresses(query))
-            rows = [row for row in map(self._settings.recipient, wanted) if row is not None]
+            found_rows = (self._settings.recipient(one, external=external) for one, external in wanted)
+            rows = list({row["Guid"]: row for row in found_rows if row is not None}.values())
         elif identity and not ignored:
             found = self._settings.recipient(identity)
             if found is None:

@@ -9,7 +9,10 @@ from typing import Any
 
 Json = dict[str, Any]
 _TASKS = "Microsoft.Exchange.Configuration.Tasks"
-_CLAUSE = re.compile(r"\s*\(?\s*(EmailAddresses|PrimarySmtpAddress)\s+-eq\s+'((?:[^']|'')*)'\s*\)?\s*", re.IGNORECASE)
+_CLAUSE = re.compile(
+    r"\s*\(?\s*(EmailAddresses|PrimarySmtpAddress|ExternalEmailAddress)\s+-eq\s+'((?:[^']|'')*)'\s*\)?\s*",
+    re.IGNORECASE,
+)
 _OR = re.compile(r"-or\b", re.IGNORECASE)
 
 
@@ -120,16 +123,19 @@ def moment(parameters: Mapping[str, Any], name: str) -> datetime | None:
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def filtered_addresses(query: str) -> list[str]:
-    """The addresses that a recipient filter names, lower case: `EmailAddresses -eq 'smtp:…' -or …`."""
-    found: list[str] = []
+def filtered_addresses(query: str) -> list[tuple[str, bool]]:
+    """The addresses that a recipient filter names, lower case: `EmailAddresses -eq 'smtp:…' -or …`.
+
+    Each with whether it is asked for as an external address.
+    """
+    found: list[tuple[str, bool]] = []
     position = 0
     while True:
         clause = _CLAUSE.match(query, position)
         if clause is None:
             raise wrong(f"Invalid filter syntax at position {position}: {query[position : position + 40]!r}")
         value = clause[2].replace("''", "'").lower()
-        found.append(value.removeprefix("smtp:"))
+        found.append((value.removeprefix("smtp:"), clause[1].lower() == "externalemailaddress"))
         if clause.end() == len(query):
             return found
         joint = _OR.match(query, clause.end())

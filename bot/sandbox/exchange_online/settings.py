@@ -46,6 +46,8 @@ class Settings:
         self._enabled: dict[str, bool] = {}
         self._types: dict[str, DomainType] = {}
         self._waiting: dict[str, object] = {}
+        self.mail_users: dict[str, str] = {}
+        """Recipients without a mailbox here: where their mail goes on to, and their own address."""
 
     def describe(self, key: str, **values: object) -> None:
         """Set properties of a connector's row by Exchange's names (`TestMode=True`)."""
@@ -75,24 +77,28 @@ class Settings:
                 return domain, self._domain_row(domain)
         return None
 
-    def recipient(self, address: str) -> Json | None:
-        """By address: what the directory holds of it."""
-        return self.recipient_row(address.lower()) if self._tenant.known(address.lower()) else None
+    def recipient(self, address: str, *, external: bool = False) -> Json | None:
+        """By address: what the directory holds of it. `external`: the mail user whose mail goes on to this address."""
+        own = self.mail_users.get(address.lower()) if external else address.lower()
+        return self.recipient_row(own) if own and self._tenant.known(own) else None
 
     def recipients(self) -> list[Json]:
         """The whole directory."""
         return [self.recipient_row(one) for held in self._tenant.directory.values() for one in sorted(held)]
 
     def recipient_row(self, address: str) -> Json:
-        """One mailbox of the directory."""
+        """One mailbox or mail user of the directory."""
         local = address.partition("@")[0]
+        target = next((f"SMTP:{to}" for to, own in self.mail_users.items() if own == address), None)
+        kind = "MailUser" if target else "UserMailbox"
         return {
             "Name": local,
             "DisplayName": local,
             "PrimarySmtpAddress": address,
             "EmailAddresses": [f"SMTP:{address}"],
-            "RecipientType": "UserMailbox",
-            "RecipientTypeDetails": "UserMailbox",
+            "ExternalEmailAddress": target,
+            "RecipientType": kind,
+            "RecipientTypeDetails": kind,
             "Identity": local,
             "Guid": self.guid(address),
         }

@@ -27,7 +27,8 @@ async def test_many_are_asked_in_chunks(
     mail.tenant.add_recipients(*(f"v{number}@onprem.test" for number in range(55)))
     answer = await backend.recipients(f"{kind}{number}@onprem.test" for number in range(55) for kind in "vi")
     assert (len(answer.valid), len(answer.invalid)) == (55, 55)
-    assert tenant.faults.seen["Get-Recipient"] == 6
+    # Six chunks, and three of them lack somebody who might be reached otherwise.
+    assert tenant.faults.seen["Get-Recipient"] == 9
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,49 @@ def test_sub_domains_are_accepted_where_the_domain_says_so() -> None:
     assert accepted("x@sub.a.test", domains)
     assert not accepted("x@sub.b.test", domains)
     assert not accepted("x@nota.test", domains)
+
+
+@pytest.mark.parametrize(
+    ("address", "invalid"),
+    [
+        ("bob+invoices@onprem.test", False),
+        ("bob+2026+q4@onprem.test", False),
+        ("gone+invoices@onprem.test", True),
+        ("+bob@onprem.test", True),
+    ],
+)
+async def test_who_is_reached_without_the_tag_behind_the_plus_sign_is_not_called_invalid(
+    address: str, invalid: bool, backend: ExchangeOnlineBackend
+) -> None:
+    assert await backend.recipients([address]) == RecipientAnswer(invalid=frozenset({address} if invalid else ()))
+
+
+async def test_the_external_address_of_a_mail_user_is_not_called_invalid(
+    backend: ExchangeOnlineBackend, tenant: SandboxTenant
+) -> None:
+    tenant.settings.mail_users["target@onprem.test"] = "ann@contoso.test"
+    answer = await backend.recipients(["target@onprem.test", "gone@onprem.test", "ann@contoso.test"])
+    assert answer == RecipientAnswer(valid=frozenset({"ann@contoso.test"}), invalid=frozenset({"gone@onprem.test"}))
+
+
+@pytest.mark.parametrize(
+    "local",
+    [
+        "IMCEAEX-_o=ExchangeLabs_ou=group_cn=Recipients_cn=0123-bob",
+        "bounces+SRS=AbCdE=FG",
+        "SRS0=aBcD=FG=fabrikam.test=eve",
+        "SystemMailbox{1f05a927-89c0-4725-adca-4527114196a1}",
+        "MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e",
+    ],
+)
+async def test_what_exchange_resolves_in_its_own_way_stays_unknown(local: str, backend: ExchangeOnlineBackend) -> None:
+    assert await backend.recipients([f"{local}@onprem.test"]) == RecipientAnswer()
+
+
+@pytest.mark.parametrize("fault", [TenantFault.NOT_JSON, TenantFault.SERVER_ERROR])
+async def test_nobody_is_called_invalid_where_the_second_question_gets_no_answer(
+    fault: TenantFault, backend: ExchangeOnlineBackend, tenant: SandboxTenant
+) -> None:
+    tenant.faults.set(fault, on="Get-Recipient", skip=1)
+    answer = await backend.recipients(ASK)
+    assert answer == RecipientAnswer(valid=frozenset({"bob@onprem.test", "o'hara@onprem.test"}))
