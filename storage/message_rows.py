@@ -114,6 +114,7 @@ LOOK_UP = _as_parameters(
 """What is stored of one row, and whether UPSERT would change it; takes the first LOOKED_AT of `values`."""
 LOOKED_AT = _COLUMNS.index("evidence_at") + 1
 
+_ENDING = tuple(map(_COLUMNS.index, ("received_at", "expires_at", "status", "evidence_at", "ended_at")))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUEUED = MessageStatus.QUEUED
 
@@ -162,6 +163,15 @@ def values(backend: str, facts: MessageFacts, connector_id: int | None, digest: 
         None if facts.status is MessageStatus.QUEUED else to_ms(now),
         digest,
     )
+
+
+def never_seen_waiting(row: Values) -> Values:
+    """The same row of mail that had ended when we first heard of it: not now, but when its failure was told; where
+    nobody tells, when its time was up or, rejected, as it came in.
+    """
+    received, expires, status, evidence, ended = (row[position] for position in _ENDING)
+    told = evidence if evidence is not None else expires if status == MessageStatus.EXPIRED else received
+    return (*row[: _ENDING[-1]], max(received, min(told, ended)), *row[_ENDING[-1] + 1 :])
 
 
 def message(row: Row) -> QueuedMessage:

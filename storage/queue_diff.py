@@ -15,7 +15,7 @@ from itertools import chain, islice
 from sqlite_utils import Database
 
 from storage import queue_bulk
-from storage.message_rows import LOOK_UP, LOOKED_AT, UPSERT, Values, digests_of, values
+from storage.message_rows import LOOK_UP, LOOKED_AT, UPSERT, Values, digests_of, never_seen_waiting, values
 from storage.moments import to_ms
 from storage.records import MessageFacts, MessageStatus
 
@@ -131,7 +131,7 @@ class Comparison:
                     changes.others.append(row)
             elif not only_known:
                 self._touch(row[4])
-                changes.new.append(row)
+                changes.new.append(row if row[9] == MessageStatus.QUEUED else never_seen_waiting(row))
         return changes
 
     def unlisted(self, db: Database) -> list[int]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -36,6 +37,8 @@ from storage.queue_diff import Listed
 from storage.records import Connector, DomainFacts, MessageFacts, MessageStatus, QueuedMessage, SyncCounts
 
 _REASON_SHOWN = 1000
+_CAME_BACK = (MessageStatus.EXPIRED, MessageStatus.REJECTED)
+_DAY = timedelta(days=1)
 
 
 class ImportKind(StrEnum):
@@ -61,8 +64,8 @@ async def import_file(store: Store, kind: ImportKind | str, path: Path, now: dat
     """Read a file and store its good rows. Raises UnreadableFile (nothing usable; then nothing changed) or StoreError.
 
     1. Parse the file in a thread; bad rows become problems.
-    2. Messages: find out what their reasons mean and who carries them, drop those that ended without our ever knowing
-       them as queued.
+    2. Messages: find out what their reasons mean and who carries them, drop those that arrived without our ever knowing
+       them as queued; what came back is kept all the same, so that somebody can have it sent again.
     3. Store everything: in one transaction, or many messages in slices, and only the last one says that all was read.
     4. Connectors and domains (also those that came while messages were stored): messages that belong to no connector
        are tried again.
@@ -162,16 +165,27 @@ async def _take_messages(
 ) -> _Outcome:
     rows = await store.read(lambda db: named_as_known(db, BACKEND, rows, parsed.ids))
     roster = await store.read(_Roster.of)
+    returned = [m for m in rows if m.status in _CAME_BACK]
     waiting = [m for m in rows if m.status is MessageStatus.QUEUED]
-    ended = [m for m in rows if m.status is not MessageStatus.QUEUED]
-    adding = await add(store, BACKEND, roster.assigned(waiting), now, ended=roster.assigned(ended))
+    ended = [m for m in rows if m.status is not MessageStatus.QUEUED and m.status not in _CAME_BACK]
+    kept = roster.assigned(chain(waiting, returned))
+    adding = await add(store, BACKEND, kept, now, ended=roster.assigned(ended))
     counts, warned = await store.write(partial(_finish, adding=adding, now=now, ids=parsed.ids))
     if not roster.same_as(await store.read(_Roster.of)):
         await _assign_waiting(store)
     distinct = len({(m.key, m.recipient) for m in rows})
     needless = distinct - counts.added - counts.changed - counts.unchanged
     unneeded = (f"{needless} are not waiting and never were here: not needed",) if needless else ()
-    return counts, (*parsed.notes, *warned, *unneeded)
+    return counts, (*parsed.notes, *warned, *_returned(returned, now), *unneeded)
+
+
+def _returned(rows: Sequence[MessageFacts], now: datetime) -> tuple[str, ...]:
+    """Where to see what came back: a report of yesterday tells of more than the usual day."""
+    if not rows:
+        return ()
+    days = -((min(m.received_at for m in rows) - now) // _DAY)
+    since = f" --since {min(days, 90)}d" if days > 1 else ""
+    return (f"{len({(m.key, m.recipient) for m in rows})} came back: mfi queue --bounced{since} lists them",)
 
 
 def _finish(db: Database, adding: Adding, now: datetime, ids: MessageIds) -> _Outcome:

@@ -52,7 +52,7 @@ async def add(
 ) -> Adding:
     """Look at the whole list and write all but the last slice of what it changes.
 
-    `ended`: mail that no longer waits; of it only what we know counts.
+    `listed`: what waits, and what came back. `ended`: mail that ended otherwise; of it only what we know counts.
     """
     adding = Adding(await store.read(lambda db: Comparison.begin(db, backend, now)))
     for rows, only_known in ((listed, False), (ended, True)):

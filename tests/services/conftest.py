@@ -52,6 +52,12 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where an exported file is put that is to be imported."""
+    return tmp_path / "export"
+
+
+@pytest.fixture
 async def contoso(store: Store, clock: StandingClock) -> Connector:
     """The connector Contoso of the mail system "files", due for its first probe."""
     facts = ConnectorFacts(

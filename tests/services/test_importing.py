@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,53 +13,10 @@ import pytest
 
 from bot.backends.files import UnreadableFile
 from bot.services.importing import ImportKind, ImportReport, import_file
-from bot.services.queue_adding import SLICE
-from storage import connectors, domains, messages, meta, recipients, syncs
-from storage.connection import Busy, Store
-from storage.records import ConnectorFacts, ConnectorKind, MessageStatus, QueuedMessage, SyncCounts
-
-NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
-CONNECTORS = [
-    {
-        "Name": "To on-prem",
-        "Guid": "d0d71cb9-0000-4000-8000-000000000001",
-        "ConnectorType": "OnPremises",
-        "SmartHosts": ["mail.contoso.com"],
-        "RecipientDomains": ["onprem.contoso.com"],
-    },
-    {"Name": "To Fabrikam", "ConnectorType": "Partner", "UseMXRecord": True, "RecipientDomains": ["*.fabrikam.com"]},
-    {"Name": "Hub", "ConnectorType": "OnPremises", "SmartHosts": ["hub.contoso.com"]},
-]
-LED = (
-    "Reason: [{LED=450 4.4.316 Connection refused [Message=Socket error code 10061] "
-    "[LastAttemptedServerName=mail.contoso.com] [LastAttemptedIP=203.0.113.10:25]};{MSG=};{FQDN=};{IP=};{LRT=}]"
-)
-HEADER = "Date,Sender,Recipient,Status,Message ID,Detail,Connector\n"
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await Store.open(tmp_path / "mfi.db", sole=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "export"
-
-
-def row(key: str, to: str, status: str = "Pending", detail: str = "", connector: str = "") -> str:
-    return f'2026-11-24T04:00:00Z,app@contoso.com,{to},{status},{key},"{detail}",{connector}\n'
-
-
-async def take(store: Store, path: Path, kind: str, content: str | object) -> ImportReport:
-    text = content if isinstance(content, str) else json.dumps(content)
-    await asyncio.to_thread(path.write_text, text)
-    return await import_file(store, kind, path, NOW)
-
-
-async def tracked(store: Store, *refs: tuple[str, str]) -> list[QueuedMessage]:
-    return await store.read(lambda db: messages.get_refs(db, "files", refs))
+from storage import connectors, domains, messages, recipients, syncs
+from storage.connection import Store
+from storage.records import ConnectorFacts, ConnectorKind, SyncCounts
+from tests.services.import_scene import CONNECTORS, HEADER, LED, NOW, row, take, tracked
 
 
 async def test_every_kind_twice_adds_and_changes_nothing(store: Store, path: Path) -> None:
@@ -154,29 +111,6 @@ async def test_the_order_of_the_imports_does_not_matter(store: Store, path: Path
     assert {names.get(k): n for k, n in found.items()} == {"To on-prem": 1, "Hub": 1, None: 1}
 
 
-@pytest.mark.parametrize(
-    ("status", "detail", "ends"),
-    [
-        ("Delivered", "", MessageStatus.DELIVERED),
-        ("Failed", "550 5.1.10 RESOLVER.ADR.RecipientNotFound", MessageStatus.REJECTED),
-        ("Failed", "550 5.4.316 Message expired, connection refused(Socket error code 10061)", MessageStatus.EXPIRED),
-        ("Expired", "", MessageStatus.EXPIRED),
-        ("Quarantined", "", MessageStatus.GONE),
-    ],
-)
-async def test_mail_that_we_know_ends_and_other_ended_mail_is_not_kept(
-    store: Store, path: Path, status: str, detail: str, ends: MessageStatus
-) -> None:
-    await take(store, path, "messages", HEADER + row("1", "a@x.test"))
-    content = HEADER + row("1", "a@x.test", status, detail) + row("2", "b@x.test", status, detail)
-    report = await take(store, path, "messages", content)
-    assert report.counts == SyncCounts(changed=1)
-    (found,) = await tracked(store, ("1", "a@x.test"), ("2", "b@x.test"))
-    assert found.status is ends
-    again = await take(store, path, "messages", HEADER + row("1", "a@x.test"))
-    assert again.counts == (SyncCounts(changed=1) if ends is MessageStatus.GONE else SyncCounts(unchanged=1))
-
-
 async def test_what_a_file_lacks_stays_as_it_was(store: Store, path: Path) -> None:
     await take(store, path, "connectors", CONNECTORS)
     await take(store, path, "messages", HEADER + row("1", "a@x.test") + row("2", "b@x.test"))
@@ -214,37 +148,11 @@ async def test_an_unknown_kind_is_refused(store: Store, path: Path) -> None:
         await import_file(store, "pictures", path, NOW)
 
 
-async def test_a_large_export_is_taken_without_holding_up_the_loop(store: Store, path: Path) -> None:
-    lines = [row(f"{i:032x}", f"user{i % 500}@onprem.contoso.com", detail=LED) for i in range(20_000)]
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        loop = asyncio.get_running_loop()
-        while True:
-            before = loop.time()
-            await asyncio.sleep(0.01)
-            longest = max(longest, loop.time() - before)
-
-    watching = asyncio.create_task(watch())
-    began = asyncio.get_running_loop().time()
-    report = await take(store, path, "messages", HEADER + "".join(lines))
-    watching.cancel()
-    assert report.counts == SyncCounts(added=20_000)
-    took = asyncio.get_running_loop().time() - began
-    assert longest < took / 4, "the import is a small part of what the loop did meanwhile"
-
-
 async def test_mail_from_the_future_is_a_mistake_and_not_taken(store: Store, path: Path) -> None:
     far = row("<1@c>", "r@onprem.contoso.com").replace("2026-11-24", "2027-11-24")
     report = await take(store, path, "messages", HEADER + far + row("<2@c>", "r@onprem.contoso.com"))
     assert report.counts.added == 1
     assert [problem.text for problem in report.problems] == ["1 rows are dated in the future"]
-
-
-async def test_mail_that_ended_unknown_to_us_is_counted_in_a_note(store: Store, path: Path) -> None:
-    report = await take(store, path, "messages", HEADER + row("<1@c>", "r@onprem.contoso.com", "Delivered"))
-    assert report.notes == ("1 are not waiting and never were here: not needed",)
 
 
 async def test_connectors_that_a_later_export_lacks_are_named(store: Store, path: Path) -> None:
@@ -314,86 +222,6 @@ async def test_one_document_of_an_exchange_server_gives_all_four_kinds(store: St
     assert message.reason.startswith("450 4.4.316 Connection refused")
 
 
-MANY = 2 * SLICE + 500
-
-
-def many(status: str = "Pending", detail: str = "") -> str:
-    return HEADER + "".join(row(f"{i:032x}", f"u{i}@x.test", status, detail) for i in range(MANY))
-
-
-async def total(store: Store) -> int:
-    return sum(s.total for s in (await store.read(messages.summaries)).values())
-
-
-class Watched:
-    """The store, noting what each write changed; it is cut off when a write is one too many."""
-
-    def __init__(self, store: Store, most: int = 1000) -> None:
-        self._store = store
-        self._most = most
-        self.changed: list[int] = []
-        self.read = store.read
-
-    async def write(self, work: Callable[[Any], Any]) -> Any:
-        if len(self.changed) == self._most:
-            raise Busy("somebody writes")
-
-        def counted(db: Any) -> Any:
-            before = db.conn.total_changes
-            result = work(db)
-            self.changed.append(db.conn.total_changes - before)
-            return result
-
-        return await self._store.write(counted)
-
-
-async def test_the_bot_has_its_turn_while_a_long_list_is_imported(store: Store, path: Path) -> None:
-    seen: set[int] = set()
-
-    async def the_bot_writes() -> None:
-        while True:
-            await store.write(lambda db: meta.put(db, "turn", "mine"))
-            seen.add(await total(store))
-            await asyncio.sleep(0.005)
-
-    async with await Store.open(store.path) as beside:
-        bot = asyncio.create_task(the_bot_writes())
-        await take(beside, path, "messages", many())
-        bot.cancel()
-    assert {SLICE, 2 * SLICE} & seen, "it wrote between two slices"
-
-
-async def test_new_changed_and_ended_mail_is_written_in_slices(store: Store, path: Path) -> None:
-    for content, counts in (
-        (many(), SyncCounts(added=MANY)),
-        (many(detail=LED), SyncCounts(changed=MANY)),
-        (many("Delivered"), SyncCounts(changed=MANY)),
-    ):
-        watched: Any = Watched(store)
-        assert (await take(watched, path, "messages", content)).counts == counts
-        assert len(watched.changed) == 3
-    assert await total(store) == 0
-
-
-async def test_an_import_that_is_cut_off_is_completed_by_the_next(store: Store, path: Path) -> None:
-    cut_off: Any = Watched(store, most=1)
-    with pytest.raises(Busy):
-        await take(cut_off, path, "messages", many())
-    assert await total(store) == SLICE
-    assert await store.read(syncs.latest) == {}, "the figures are not as fresh as the file"
-    assert (await take(store, path, "messages", many())).counts == SyncCounts(added=MANY - SLICE, unchanged=SLICE)
-    assert (await take(store, path, "messages", many())).counts == SyncCounts(unchanged=MANY)
-    assert await total(store) == MANY
-
-
-async def test_connectors_adopt_a_long_queue_in_slices(store: Store, path: Path) -> None:
-    await take(store, path, "messages", many())
-    watched: Any = Watched(store)
-    await take(watched, path, "connectors", [CONNECTORS[1] | {"RecipientDomains": ["x.test"]}])
-    assert len(watched.changed) == 1 + 3
-    assert {k: s.total for k, s in (await store.read(messages.summaries)).items()} == {1: MANY}
-
-
 async def test_how_a_date_was_read_that_can_be_read_in_two_ways_is_in_a_note(store: Store, path: Path) -> None:
     at = datetime(2026, 12, 5, 6, tzinfo=UTC)
     await asyncio.to_thread(path.write_text, HEADER + "05/12/2026 04:00:00,a@x.test,b@y.test,Pending,1,,\n")
@@ -401,62 +229,3 @@ async def test_how_a_date_was_read_that_can_be_read_in_two_ways_is_in_a_note(sto
     (found,) = await tracked(store, ("1", "b@y.test"))
     assert found.received_at == datetime(2026, 12, 5, 4, tzinfo=UTC)
     assert "day/month/year" in report.notes[0]
-
-
-NETWORK = "4451a06248cbe80de8c0196330437ae6"
-REPORT = "origin_timestamp_utc,sender_address,recipient_status,message_id,network_message_id\n"
-WARNING = (
-    "mail is named by its {} here and by its {} in an earlier import: "
-    "what is in both counts twice, so keep to one kind of export"
-)
-
-
-def reported(network: str, message_id: str, to: str, status: str = "Defer") -> str:
-    return f'2026-11-24T04:00:00Z,app@contoso.com,"{to}##Receive, {status}",<{message_id}>,{network}\n'
-
-
-async def test_mail_known_by_its_message_id_keeps_it_when_a_report_tells_both_ids(store: Store, path: Path) -> None:
-    await take(store, path, "messages", HEADER + row("<1@c>", "a@x.test") + row("<2@c>", "b@x.test"))
-    report = REPORT + reported(NETWORK, "1@c", "a@x.test") + reported("0" * 32, "3@c", "c@x.test")
-    first = await take(store, path, "messages", report)
-    assert (first.counts, first.notes) == (SyncCounts(added=1, unchanged=1), ())
-    assert (await take(store, path, "messages", report)).counts == SyncCounts(unchanged=2)
-    assert await total(store) == 3
-    gone = REPORT + reported(NETWORK, "1@c", "a@x.test", "Deliver")
-    assert (await take(store, path, "messages", gone)).counts == SyncCounts(changed=1)
-    assert (await take(store, path, "messages", report)).counts == SyncCounts(unchanged=2)
-    assert await total(store) == 2
-
-
-async def test_two_messages_of_one_message_id_are_not_taken_for_one(store: Store, path: Path) -> None:
-    await take(store, path, "messages", HEADER + row("<1@c>", "a@x.test"))
-    report = REPORT + reported(NETWORK, "1@c", "a@x.test") + reported("0" * 32, "1@c", "a@x.test")
-    assert (await take(store, path, "messages", report)).counts == SyncCounts(added=2)
-
-
-async def test_mail_that_is_known_by_both_ids_is_left_so(store: Store, path: Path) -> None:
-    report = REPORT + reported(NETWORK, "1@c", "a@x.test")
-    await take(store, path, "messages", report)
-    await take(store, path, "messages", HEADER + row("<1@c>", "a@x.test"))
-    assert (await take(store, path, "messages", report)).counts == SyncCounts(unchanged=1)
-
-
-async def test_kinds_of_exports_that_count_mail_twice_are_warned_of(store: Store, path: Path) -> None:
-    async def notes(content: str) -> tuple[str, ...]:
-        return (await take(store, path, "messages", content)).notes
-
-    await take(store, path, "messages", REPORT + reported(NETWORK, "1@c", "a@x.test"))
-    by_message_id = HEADER + row("<1@c>", "a@x.test")
-    by_network_id = HEADER.replace("Message ID", "Message Trace ID") + row(NETWORK, "a@x.test")
-    listing_of_a_server = [
-        {
-            "Identity": "EX01\\15\\7",
-            "FromAddress": "a@x.test",
-            "DateReceived": "2026-11-24T04:00:00Z",
-            "Recipients": ["b@y.test"],
-        }
-    ]
-    assert await notes(by_message_id) == (WARNING.format("Message ID", "network message id"),)
-    assert await notes(by_message_id) == ()
-    assert await notes(json.dumps(listing_of_a_server)) == ()
-    assert await notes(by_network_id) == (WARNING.format("network message id", "Message ID"),)
