@@ -36,7 +36,7 @@ CAUTIONS = {
 
 async def read_connectors(invoker: Invoker) -> list[Json]:
     """The rows of all outbound connectors, each once."""
-    return united([row for parameters in READS for row in (await invoker.read(GET, parameters)).rows])
+    return united([row for asked in READS for row in (await invoker.read(GET, asked)).every("outbound connectors")])
 
 
 async def read_connector(invoker: Invoker, guid: str) -> Json | None:

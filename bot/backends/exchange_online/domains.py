@@ -28,7 +28,7 @@ async def read_domains(invoker: Invoker, backend: str, *, official: bool) -> lis
     parameters = {"ResultSize": "Unlimited"}
     found = await invoker.read(GET, parameters, api="AcceptedDomain" if official else "")
     try:
-        return [domain_facts(backend, row) for row in found.rows]
+        return [domain_facts(backend, row) for row in found.every("accepted domains")]
     except ValueError as error:
         raise Unreachable(f"Exchange gave an accepted domain that can't be read: {error}") from None
 

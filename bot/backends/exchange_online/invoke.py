@@ -28,6 +28,8 @@ MANAGE_V2 = "Exchange.ManageAsAppV2"
 MAX_PAGES = 200
 PAUSE = 0.1
 """Seconds between two requests."""
+_MORE = "resultsize"
+"""The parameter that Exchange names, in any language, where it has more rows than it gave."""
 _PREFIX = re.compile(r"(?:Ex[0-9A-F]{6})?\|([A-Za-z0-9_.+]{1,200})\|", re.S)
 
 
@@ -54,6 +56,13 @@ class Found:
 
     rows: list[Json]
     warnings: tuple[str, ...] = ()
+
+    def every(self, what: str) -> list[Json]:
+        """The rows. Raises Unreachable where Exchange says that there are more."""
+        for warning in self.warnings:
+            if _MORE in warning.lower():
+                raise Unreachable(f"Exchange did not give all {what}: {warning}")
+        return self.rows
 
 
 @dataclass(slots=True)
@@ -112,9 +121,10 @@ class Invoker:
                 rows += listed(page)
             except ValueError as error:
                 raise Unreachable(f"Exchange's answer to {cmdlet} can't be read: {error}") from None
-            warnings += _warnings(page)
             asked.add(url)
             following = page.get("@odata.nextLink")
+            # That there is more is no news where a link leads to it.
+            warnings += [one for one in _warnings(page) if following is None or _MORE not in one.lower()]
             if following is None:
                 return Found(rows=rows, warnings=tuple(warnings))
             if not isinstance(following, str) or origin(following) != origin(self._places.exo_url):

@@ -56,6 +56,8 @@ class TenantFault(StrEnum):
     LINK_EXPIRED = "link_expired"  # 400 for a later page
     LINK_ELSEWHERE = "link_elsewhere"  # the next link points to another host
     LINK_ENDLESS = "link_endless"  # the next link leads to the same page again
+    CUT_LIST = "cut_list"  # Get-*: half of the rows, no link, and a warning that there are more
+    WARNED_PAGE = "warned_page"  # Get-*: one row a page, each page but the last with a link and that warning
     SHORT_PAGE = "short_page"  # less than asked for, with a next link; cmdlet trace: with a warning only
     DUPLICATE_ROWS = "duplicate_rows"  # a later page begins with rows of the one before
     MOVED_ROW = "moved_row"  # the last row of a page comes at the end of the next one

@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from bot.sandbox.exchange_online.apps import Permission
-from bot.sandbox.exchange_online.cmdlets import Answer, Cmdlet
+from bot.sandbox.exchange_online.cmdlets import MORE, Answer, Cmdlet
 from bot.sandbox.exchange_online.faults import Kind, TenantFault, TenantFaults
 from bot.sandbox.exchange_online.parameters import CmdletError, check_names, wrong
 from bot.sandbox.exchange_online.sign_in import EXCHANGE, BadToken, SignIn
@@ -105,7 +105,11 @@ class Invoke:
             if not answer.warnings:
                 return web.Response()
         rows = [_typed(row, _selection(request)) for row in answer.rows]
+        if self._faults.take(TenantFault.CUT_LIST, name):
+            rows, answer.warnings = rows[: len(rows) // 2], [*answer.warnings, MORE]
         size = len(rows) if name in WHOLE else _page_size(request)
+        if self._faults.take(TenantFault.WARNED_PAGE, name):
+            size = 1
         kept = Kept(rows, size, now, request.headers.get("X-AnchorMailbox", ""))
         return self._page(request, kept, "", 0, answer.warnings)
 
@@ -134,6 +138,8 @@ class Invoke:
             if offset and self._faults.take(TenantFault.LINK_ENDLESS, Kind.CMDLET_PAGE):
                 end = offset
             base = self.elsewhere if elsewhere else self.base
+            if kept.size == 1:
+                answer["@adminapi.warnings"] = [*warnings, MORE]
             answer["@odata.nextLink"] = f"{base}{request.path}?%24skiptoken={name}.{end}"
         return web.json_response({**answer, "value": kept.rows[offset : offset + kept.size]})
 

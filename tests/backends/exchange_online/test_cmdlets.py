@@ -238,6 +238,25 @@ async def test_more_domains_than_a_page_holds_are_read_whole(
     assert tenant.faults.seen[Kind.STRANGER] == 0
 
 
+@pytest.mark.parametrize("cmdlet", ["Get-OutboundConnector", "Get-AcceptedDomain"])
+async def test_a_list_of_which_exchange_says_that_there_is_more_is_not_taken_for_a_whole_one(
+    cmdlet: str, backend: ExchangeOnlineBackend, tenant: SandboxTenant
+) -> None:
+    tenant.faults.set(TenantFault.CUT_LIST, on=cmdlet)
+    with pytest.raises(Unreachable, match="did not give all"):
+        await backend.snapshot()
+
+
+async def test_a_page_that_says_so_and_links_to_the_rest_is_followed(
+    backend: ExchangeOnlineBackend, tenant: SandboxTenant
+) -> None:
+    tenant.faults.set(TenantFault.WARNED_PAGE)
+    read = await backend.snapshot()
+    assert (len(read.connectors or ()), len(read.domains or ())) == (2, 3)
+    answer = await backend.recipients(["bob@onprem.test", "o'hara@onprem.test", "gone@onprem.test"])
+    assert answer.invalid == frozenset({"gone@onprem.test"})
+
+
 async def test_the_official_api_gives_the_domains_too(make: Make, tenant: SandboxTenant) -> None:
     snapshot = await make(ACCEPTED_DOMAINS_API="v2").snapshot()
     assert {d.name for d in snapshot.domains or ()} == {"contoso.test", "onprem.test", "plants.test"}
