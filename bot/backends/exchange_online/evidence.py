@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bot.backends.exchange_online.trace_rows import Event, Ref, TraceRow
 from knowledge.diagnose import diagnose
@@ -91,6 +91,11 @@ class Memory:
         """Forget those that wait no more."""
         self._known = {ref: evidence for ref, evidence in self._known.items() if ref in refs}
 
+    def last_asked(self, rows: Iterable[TraceRow]) -> datetime:
+        """When any of these was last asked about; long ago where none was."""
+        known = (self._known.get(row.ref) for row in rows)
+        return max((one.asked_at for one in known if one), default=datetime.min.replace(tzinfo=UTC))
+
     def is_fresh(self, ref: Ref, now: datetime) -> bool:
         """Was it looked at lately?"""
         known = self._known.get(ref)
@@ -110,17 +115,20 @@ def chosen(
 ) -> list[TraceRow]:
     """Whom to ask about: at most PER_CONNECTOR of each group, fresh answers included, PER_SYNC and the room in all.
 
-    Turn by turn, those groups first of which least is known: each gets its oldest, then its newest, then some by
-    chance.
+    Turn by turn, those groups first of which least is known, and of these the ones longest not asked about: else those
+    whose answers grew old would keep the room from the ones that never had any. Each gets its oldest, then its newest,
+    then some by chance.
     `groups`: the waiting mail by the connector that seems to carry it.
     """
-    wanted: list[tuple[int, int, TraceRow]] = []
+    wanted: list[tuple[int, datetime, int, TraceRow]] = []
     for number, rows in enumerate(groups.values()):
         known = sum(memory.is_fresh(row.ref, now) for row in rows)
-        wanted += [(known + turn, number, row) for turn, row in enumerate(_of_group(rows, memory, now, known, pick))]
-    wanted.sort(key=lambda one: one[:2])
-    first = sum(turn == 0 for turn, _, _ in wanted)
-    return [row for _, _, row in wanted[: max(min(PER_SYNC, max(room.free, min(first, room.first))), 0)]]
+        last = memory.last_asked(rows)
+        mine = _of_group(rows, memory, now, known, pick)
+        wanted += [(known + turn, last, number, row) for turn, row in enumerate(mine)]
+    wanted.sort(key=lambda one: one[:3])
+    first = sum(turn == 0 for turn, *_ in wanted)
+    return [row for *_, row in wanted[: max(min(PER_SYNC, max(room.free, min(first, room.first))), 0)]]
 
 
 def _of_group(rows: Sequence[TraceRow], memory: Memory, now: datetime, known: int, pick: Chooser) -> Iterable[TraceRow]:

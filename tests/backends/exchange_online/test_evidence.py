@@ -88,6 +88,18 @@ def test_what_was_asked_lately_is_not_asked_again_and_those_of_whom_less_is_know
     assert len(chosen({0: known}, memory, later, PLENTY, lambda _: 0)) == PER_CONNECTOR
 
 
+def test_of_very_many_connectors_each_is_asked_about_before_old_answers_are_renewed() -> None:
+    groups: dict[int | None, list[TraceRow]] = {
+        number: [row(10 * number + n) for n in range(5)] for number in range(400)
+    }
+    memory, now = Memory(), START
+    for _ in range(10):
+        for one in chosen(groups, memory, now, Room(free=PER_SYNC, first=PER_SYNC), lambda _: 0):
+            memory.put(one.ref, Evidence(asked_at=now, reason="told", code="4.4.316", at=now))
+        now += timedelta(minutes=5)
+    assert all(any(memory.get(one.ref) for one in rows) for rows in groups.values())
+
+
 def test_a_first_reason_may_use_the_room_of_the_next_listing_but_further_ones_may_not() -> None:
     groups: dict[int | None, list[TraceRow]] = {0: [row(n) for n in range(9)], 1: [row(100 + n) for n in range(9)]}
     assert len(chosen(groups, Memory(), START, Room(free=0, first=30), lambda _: 0)) == 2
