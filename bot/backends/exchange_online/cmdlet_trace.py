@@ -13,13 +13,23 @@ from bot.backends.exchange_online.budget import Budget
 from bot.backends.exchange_online.http import Throttled, Wire
 from bot.backends.exchange_online.invoke import Found, Invoker
 from bot.backends.exchange_online.rows import utc
-from bot.backends.exchange_online.trace_rows import Event, Listing, Ref, cmdlet_events, cmdlet_rows
+from bot.backends.exchange_online.trace_rows import (
+    DELIVERED,
+    FAILED,
+    PENDING,
+    UPDATING,
+    Event,
+    Listing,
+    Ref,
+    cmdlet_events,
+    cmdlet_rows,
+)
 from bot.backends.ports import Unreachable
 
 PAGE = 5000
 MAX_PAGES = 200
 LONGEST_SPAN = timedelta(days=10)
-_STATUS = {"pending": "Pending", "failed": "Failed", "delivered": "Delivered"}
+_STATUS = {PENDING: "Pending", UPDATING: "GettingStatus", FAILED: "Failed", DELIVERED: "Delivered"}
 
 
 class CmdletTrace:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from bot.backends.exchange_online.graph_trace import LONGEST_SPAN
 from bot.backends.exchange_online.queue import MARGIN, Queue, with_agreed_codes
 from bot.backends.exchange_online.rows import trace_id
-from bot.backends.exchange_online.trace_rows import DELIVERED, FAILED, PENDING, Listing, Ref, TraceRow
+from bot.backends.exchange_online.trace_rows import DELIVERED, FAILED, PENDING, UPDATING, Listing, Ref, TraceRow
 from bot.backends.exchange_online.trace_source import Trace
 from bot.backends.ports import MessageRef, Unreachable
 from bot.core.clock import Clock
@@ -61,7 +61,7 @@ def _whole(listing: Listing) -> dict[Ref, TraceRow]:
 
 
 async def _by_listing(wanted: Iterable[Ref], trace: Trace, queue: Queue, now: Clock) -> dict[Ref, TraceRow]:
-    """Pending, then failed, then delivered ones, of the recipients' domains where these are few; then single ones."""
+    """Pending, then failed, then delivered ones, of the recipients' domains where these are few; then the rest."""
     left = set(wanted)
     domains = [f"*@{domain}" for domain in sorted({recipient.rpartition("@")[2] for _, recipient in left})]
     narrow: list[str | None] = [*domains] if len(domains) <= FEW_DOMAINS else [None]
@@ -80,6 +80,10 @@ async def _by_listing(wanted: Iterable[Ref], trace: Trace, queue: Queue, now: Cl
     for recipients in domains:
         if len({key for key, _ in left}) > BY_ID:
             await look(DELIVERED, recipients)
+    for recipients in narrow:
+        # Of those whose status is being looked up at this moment, nobody may conclude that they wait no more.
+        if len({key for key, _ in left}) > BY_ID:
+            await look(UPDATING, recipients)
     if left and len({key for key, _ in left}) <= BY_ID:
         found |= await _by_id(left, trace, now)
     return found

@@ -1,11 +1,12 @@
 """The queue of a tenant, built from its message trace: what waits, why (of a sample), and how mail left.
 
-Promises: what waits is a whole listing or it raises. A message that waits no more is looked for among the failed ones,
-for a while, because a status may come late; when that listing is whole, one that isn't there was delivered, as far as
-is known: if it is listed as waiting again, it waits again. Nothing is concluded about mail outside of a listing's
-window, nor about a message that may be one of the rows that can't be read: it keeps waiting. Mail younger than `settle`
-is in flight and left out, until it was listed once. Details are asked for with what the budget leaves after the next
-listing; too little means less evidence, never a shorter list.
+Promises: what waits is a whole listing or it raises. A message that is listed no more still waits while its status is
+being looked up; else it is looked for among the failed ones, for a while, because a status may come late; when that
+listing is whole, one that isn't there was delivered, as far as is known: if it is listed as waiting again, it waits
+again. Nothing is concluded about mail outside of a listing's window, nor about a message that may be one of the rows
+that can't be read: it keeps waiting. Mail younger than `settle` is in flight and left out, until it was listed once.
+Details are asked for with what the budget leaves after the next listing; too little means less evidence, never a
+shorter list.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from bot.backends.exchange_online.evidence import (
     of_failure,
     shared_code,
 )
-from bot.backends.exchange_online.trace_rows import ENDS, FAILED, PENDING, Listing, Ref, TraceRow, oldest
+from bot.backends.exchange_online.trace_rows import ENDS, FAILED, PENDING, UPDATING, Listing, Ref, TraceRow, oldest
 from bot.backends.exchange_online.trace_source import Trace
 from bot.backends.ports import BackendError
 from bot.core.clock import Clock
@@ -81,6 +82,7 @@ class Queue:
         now = self._now()
         known = self._waited
         listing = await self._trace.listing(await asyncio.to_thread(self._since, now), status=PENDING)
+        unsure = await self._add_updating(listing)
         waiting, odd, hidden = await asyncio.to_thread(self._sorted, listing, now)
         left = await asyncio.to_thread(self._left, waiting, odd, now)
         failed, notes = await self._failed(known is None, left, now)
@@ -100,8 +102,8 @@ class Queue:
         # The first read tells of all mail of a day or more. Once more in case that it was lost; then it is known.
         self._before = before if known is None else {}
         self._details.memory.keep_only(waiting)
-        told = [*_notes(listing, waiting, odd, hidden), *notes, *asked]
-        sure = failed is not None and failed.whole and listing.whole and known is not None
+        told = [*_notes(listing, waiting, odd, hidden), *unsure, *notes, *asked]
+        sure = not unsure and failed is not None and failed.whole and listing.whole and known is not None
         return QueueRead(
             messages=messages,
             ended=ended,
@@ -168,6 +170,18 @@ class Queue:
         hidden = {r: row for r, row in missing.items() if listing.may_hide(r) and since <= row.received_at <= now}
         return waiting | hidden, odd, len(hidden)
 
+    async def _add_updating(self, listing: Listing) -> list[str]:
+        """Add those that waited and whose status is being looked up now. What is told: that this can't be known."""
+        missing = {ref: row for ref, row in (self._waited or {}).items() if ref not in listing.rows}
+        if not missing:
+            return []
+        try:
+            updating = await self._trace.listing(oldest(missing.values()) - timedelta(minutes=1), status=UPDATING)
+        except BackendError as error:
+            return [f"whether {_some(len(missing), 'message')} left is not known: {error}"]
+        listing.add(updating, missing)
+        return []
+
     def _longest(self) -> timedelta:
         """How old what waits can be. A lifetime that was just made shorter doesn't end what waits already."""
         return max(self.lifetime, DEFAULT_EXPIRY) + MARGIN
@@ -182,11 +196,7 @@ class Queue:
         try:
             return await self._trace.listing(since - timedelta(minutes=1), status=FAILED), []
         except BackendError as error:
-            who = (
-                "mail left before the start"
-                if first
-                else f"{len(left)} {'message' if len(left) == 1 else 'messages'} left"
-            )
+            who = "mail left before the start" if first else f"{_some(len(left), 'message')} left"
             return None, [f"how {who} is not known: {error}"]
 
     def _ended_before(
@@ -257,9 +267,8 @@ def _domain(one: MessageFacts) -> str:
     return one.recipient.rpartition("@")[2].lower()
 
 
-def _are(count: int, noun: str) -> str:
-    """Such as: 1 message is, 2 messages are."""
-    return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"
+def _some(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _notes(
@@ -278,4 +287,4 @@ def _notes(
     young = sum(ref not in waiting and ref not in odd for ref in listing.rows)
     if young:
         were = "was" if young == 1 else "were"
-        yield f"{_are(young, 'pending message')} in flight and {were} left out"
+        yield f"{_some(young, 'pending message')} {'is' if young == 1 else 'are'} in flight and {were} left out"

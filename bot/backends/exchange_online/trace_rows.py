@@ -23,11 +23,13 @@ Whose = tuple[str | None, str | None]
 """What can be told of a row that can't be read: as Ref, None for what can't even be told."""
 
 PENDING = "pending"
+UPDATING = "gettingStatus"
+"""As it is asked for: its status is being looked up, so it may wait as well as have ended."""
 FAILED = "failed"
 DELIVERED = "delivered"
 ENDS: Mapping[str, MessageStatus] = {
     PENDING: MessageStatus.QUEUED,
-    "gettingstatus": MessageStatus.QUEUED,
+    UPDATING.lower(): MessageStatus.QUEUED,
     DELIVERED: MessageStatus.DELIVERED,
     "filteredasspam": MessageStatus.DELIVERED,
     FAILED: MessageStatus.REJECTED,
@@ -88,6 +90,13 @@ class Listing:
                 self.skipped += 1
                 self.unreadable.add(row)
         self.pages += 1
+
+    def add(self, other: Listing, wanted: Iterable[Ref]) -> None:
+        """Add those rows of another listing, and what can't be read in it."""
+        self.rows |= {ref: other.rows[ref] for ref in wanted if ref in other.rows}
+        self.unreadable |= other.unreadable
+        self.skipped += other.skipped
+        self.pages += other.pages
 
     def checked(self) -> Listing:
         """Itself. Raises Unreachable where less of it can be read than can't: then it says nothing about what waits."""

@@ -70,6 +70,15 @@ async def test_many_are_found_by_listings(
         MessageStatus.QUEUED: 150,
     }
     assert tenant.faults.seen[Kind.TRACE] == 3
+
+
+async def test_of_many_those_whose_status_is_being_looked_up_still_wait(
+    backend: ExchangeOnlineBackend, mail: MailSystem, tenant: SandboxTenant
+) -> None:
+    refs = many(mail, 30)
+    for ref in refs[:20]:
+        tenant.trace.show_as((ref.key, ref.recipient.lower()), "gettingStatus")
+    assert Counter(m.status for m in await backend.messages(refs)) == {MessageStatus.QUEUED: 30}
     assert tenant.faults.seen[Kind.DETAIL] <= 5
 
 

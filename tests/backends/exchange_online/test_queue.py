@@ -132,10 +132,36 @@ async def test_without_the_failed_ones_nobody_says_delivered(
     await backend.snapshot()
     clock.forward(minutes=6)
     deliver(mail, refs(mail)["bob@onprem.test"], clock())
-    tenant.faults.set(TenantFault.SERVER_ERROR, on=Kind.TRACE, skip=1, times=3)
+    tenant.faults.set(TenantFault.SERVER_ERROR, on=Kind.TRACE, skip=2, times=3)
     snapshot = await backend.snapshot()
     assert snapshot.vanished is MessageStatus.GONE
     assert any("how 1 message left is not known" in note for note in snapshot.notes)
+
+
+async def test_mail_whose_status_is_being_looked_up_still_waits(
+    backend: ExchangeOnlineBackend, mail: MailSystem, tenant: SandboxTenant, clock: Clock
+) -> None:
+    await backend.snapshot()
+    clock.forward(minutes=6)
+    for ref in refs(mail).values():
+        tenant.trace.show_as(ref, "gettingStatus")
+    assert len((await backend.snapshot()).messages or ()) == 4
+    clock.forward(minutes=6)
+    tenant.trace.show_as(refs(mail)["bob@onprem.test"], "delivered")
+    snapshot = await backend.snapshot()
+    assert (len(snapshot.messages or ()), snapshot.vanished) == (3, MessageStatus.DELIVERED)
+
+
+async def test_nobody_says_delivered_where_it_is_not_known_whose_status_is_being_looked_up(
+    backend: ExchangeOnlineBackend, mail: MailSystem, tenant: SandboxTenant, clock: Clock
+) -> None:
+    await backend.snapshot()
+    clock.forward(minutes=6)
+    deliver(mail, refs(mail)["bob@onprem.test"], clock())
+    tenant.faults.set(TenantFault.SERVER_ERROR, on=Kind.TRACE, skip=1, times=3)
+    snapshot = await backend.snapshot()
+    assert snapshot.vanished is MessageStatus.GONE
+    assert any("whether 1 message left is not known" in note for note in snapshot.notes)
     assert len(waiting(snapshot)) == 3
 
 
