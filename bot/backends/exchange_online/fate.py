@@ -49,7 +49,14 @@ async def follow(refs: Iterable[MessageRef], trace: Trace, queue: Queue, now: Cl
 async def _by_id(wanted: Iterable[Ref], trace: Trace, now: Clock) -> dict[Ref, TraceRow]:
     mine = set(wanted)
     keys = sorted({key for key, _ in mine})
-    listings = await asyncio.gather(*(trace.listing(now() - LONGEST_SPAN, key=key) for key in keys))
+    asking = [asyncio.create_task(trace.listing(now() - LONGEST_SPAN, key=key)) for key in keys]
+    try:
+        listings = await asyncio.gather(*asking)
+    finally:
+        # Where one fails, the answers of the others are worth nothing, and each would cost a request.
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
     return {ref: row for listing in listings for ref, row in _whole(listing).items() if ref in mine}
 
 

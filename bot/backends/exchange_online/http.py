@@ -36,7 +36,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Throttled(Unreachable):
-    """The service wants to be left alone until `until`; nothing happened."""
+    """The service wants to be left alone until `until` (429, or trouble with a long Retry-After); nothing happened."""
 
     def __init__(self, text: str, until: datetime) -> None:
         super().__init__(text)
@@ -77,6 +77,7 @@ class Wire:
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=timeout)
         self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
         self._opening = asyncio.Lock()
         self.skew = timedelta(0)
         """How far the service's clock is ahead of ours, as the last answer had it."""
@@ -120,13 +121,17 @@ class Wire:
         return answer
 
     async def close(self) -> None:
-        """Release connections."""
-        session, self._session = self._session, None
+        """Release connections, for good: a sign-in that is still under way in its thread opens none any more."""
+        self._closed = True
+        async with self._opening:
+            session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     async def _opened(self) -> aiohttp.ClientSession:
         async with self._opening:
+            if self._closed:
+                raise Unreachable("it was asked after its connections were closed")
             if self._session is None:
                 context = await asyncio.to_thread(_tls, self._ca_file)
                 connector = aiohttp.TCPConnector(ssl=context, limit=8)
@@ -162,9 +167,10 @@ async def patiently(
         if not (answer.passing if repeatable else answer.busy):
             return answer
         wait = retry_after(answer, clock())
-        if answer.busy and (attempt == attempts or (wait or 0) > LONGEST_WAIT):
+        if (answer.busy and attempt == attempts) or (wait or 0) > LONGEST_WAIT:
             pause = _usual(attempt) if wait is None else wait
-            raise Throttled(f"too many requests; it wants a pause of {pause:.0f} s", clock() + timedelta(seconds=pause))
+            why = "too many requests" if answer.busy else f"it answered HTTP {answer.status}"
+            raise Throttled(f"{why}; it wants a pause of {pause:.0f} s", clock() + timedelta(seconds=pause))
         if attempt == attempts:
             return answer
         await sleep(min(_usual(attempt) if wait is None else wait, LONGEST_WAIT))
@@ -198,7 +204,10 @@ def _proxy(url: str) -> str | None:
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file is not None:
-        context.load_verify_locations(ca_file)
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ValueError):
+            raise Refused("the file that CA_FILE names holds no certificates in PEM form, or can't be read") from None
     return context
 
 

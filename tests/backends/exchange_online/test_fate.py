@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import timedelta
 
 import pytest
 
 from bot.backends.exchange_online import ExchangeOnlineBackend
+from bot.backends.exchange_online.http import Throttled
 from bot.backends.ports import BackendError, MessageRef
 from bot.sandbox.exchange_online import Kind, SandboxTenant, TenantFault
 from bot.sandbox.mail_system import MailSystem
@@ -119,3 +121,12 @@ async def test_after_a_read_only_the_time_in_which_they_came_in_is_looked_at(
     refs = many(mail, 30)
     await backend.snapshot()
     assert len(await backend.messages(refs)) == 30
+
+
+async def test_where_one_question_fails_no_other_is_left_behind(
+    backend: ExchangeOnlineBackend, mail: MailSystem, tenant: SandboxTenant
+) -> None:
+    tenant.throttle.limit = 3
+    with pytest.raises(Throttled):
+        await backend.messages(many(mail, 10))
+    assert not [task for task in asyncio.all_tasks() if "GraphTrace.listing" in repr(task.get_coro())]

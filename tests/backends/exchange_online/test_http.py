@@ -98,6 +98,13 @@ async def test_a_long_pause_is_told_instead_of_waited_for(clock: Clock) -> None:
     assert sleep.seconds == []
 
 
+async def test_a_service_in_trouble_that_wants_a_long_pause_is_left_alone_too(clock: Clock) -> None:
+    send, left = replay(answer(503, Retry_After="120"), answer(200))
+    with pytest.raises(Throttled, match="HTTP 503; it wants a pause of 120 s"):
+        await patiently(send, repeatable=True, clock=clock, sleep=Waits(clock))
+    assert len(left) == 1
+
+
 async def test_a_service_that_stays_busy_is_left_alone(clock: Clock) -> None:
     text = b"You have reached the maximum number of concurrent requests per tenant."
     send, _ = replay(answer(200, text), answer(200, text), answer(200, text))
@@ -112,6 +119,22 @@ async def test_only_https_is_asked(clock: Clock) -> None:
     with pytest.raises(Unreachable, match="can't be reached"):
         await wire.send("GET", "https://127.0.0.1:9/")
     await wire.close()
+
+
+async def test_a_file_of_authorities_that_holds_none_is_named(clock: Clock, tmp_path: Path) -> None:
+    nonsense = tmp_path / "ca.pem"
+    nonsense.write_text("-----BEGIN NOTHING-----")
+    wire = Wire(clock, clock, ca_file=nonsense)
+    with pytest.raises(Refused, match="CA_FILE"):
+        await wire.send("GET", "https://127.0.0.1:9/")
+    await wire.close()
+
+
+async def test_what_was_closed_opens_no_connection_any_more(tenant: SandboxTenant, clock: Clock) -> None:
+    wire = Wire(clock, clock, ca_file=tenant.ca_file)
+    await wire.close()
+    with pytest.raises(Unreachable, match="closed"):
+        await wire.send("GET", tenant.graph_url)
 
 
 async def test_a_certificate_that_is_not_trusted_says_what_to_do(tenant: SandboxTenant, clock: Clock) -> None:
