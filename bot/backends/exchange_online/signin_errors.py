@@ -45,8 +45,33 @@ _KNOWN = {
         "the application is disabled",
         "Entra admin center → Enterprise applications → {id} → Properties: enable it for sign-in",
     ),
+    "7000229": (
+        "the tenant has the registration, but no application made from it",
+        "Entra admin center → App registrations → {id} → API permissions: grant admin consent",
+    ),
+    "53003": (
+        "a Conditional Access policy of the tenant blocks it",
+        "Entra admin center → Sign-in logs → Service principal sign-ins names the policy: let {id} in from here",
+    ),
+    "500011": (
+        "the tenant does not have the service that the token is for",
+        "compare {tenant} and CLOUD with the tenant that has Exchange Online",
+    ),
+    "900382": (
+        "the application and the tenant belong to different clouds",
+        "set CLOUD to the tenant's (global, gcc_high, dod or china), and register the application there",
+    ),
+    "1000502": (
+        "its certificate is not valid yet or has expired, by Microsoft's clock",
+        "compare its dates with the time; where it ended, make a new one, upload it to {id}, name it in {file}",
+    ),
+    "7000214": (
+        "its certificate was revoked",
+        "make a new certificate, upload it to {id}, name it in {file}",
+    ),
 }
 _KNOWN["900021"] = _KNOWN["900023"] = _KNOWN["90002"]
+_KNOWN["7000277"] = _KNOWN["7000214"]
 _KNOWN_BY_PROOF: Mapping[bool, Mapping[str, tuple[str, str]]] = {
     False: {},
     True: {

@@ -17,6 +17,7 @@ from bot.backends.exchange_online import ExchangeOnlineBackend
 from bot.backends.exchange_online.credentials import UnusableCertificate, certificate_ends, credential
 from bot.backends.exchange_online.options import Registration
 from bot.backends.exchange_online.signin import SignInFailed
+from bot.backends.exchange_online.signin_errors import explanation
 from bot.backends.ports import Unreachable
 from bot.sandbox.exchange_online import Kind, SandboxTenant, TenantFault, write_certificate
 from tests.backends.exchange_online.bench import Waits
@@ -184,3 +185,23 @@ async def test_an_unusable_certificate_is_a_failed_sign_in_with_its_setting(make
     (tmp_path / "file").write_bytes(b"nonsense")
     with pytest.raises(SignInFailed, match=r"neither PEM nor PFX.*CERTIFICATE_FILE"):
         await make(CERTIFICATE_FILE=str(tmp_path / "file")).snapshot()
+
+
+@pytest.mark.parametrize(
+    ("number", "says", "fix"),
+    [
+        ("7000229", "no application made from it", "grant admin consent"),
+        ("53003", "Conditional Access", "names the policy"),
+        ("500011", "does not have the service", "compare {tenant} and CLOUD"),
+        ("900382", "different clouds", "set CLOUD"),
+        ("1000502", "not valid yet or has expired", "name it in {file}"),
+        ("7000277", "revoked", "name it in {file}"),
+    ],
+)
+def test_refusals_that_no_setting_of_the_stand_in_brings_about_have_their_fix_too(
+    number: str, says: str, fix: str
+) -> None:
+    found, words, template = explanation(["9999", number], certificate=True)
+    assert found == number
+    assert says in words and fix in template
+    assert template.format(id="i", tenant="t", client="c", secret="s", file="f", clock="k")
