@@ -251,7 +251,19 @@ def test_an_import_reports_bad_rows_with_their_line_and_keeps_the_good_ones(impo
     assert run(["import", "messages", "m.csv"]) == 0
     said = capsys.readouterr().out
     assert "1 added" in said
-    assert "line 3" in said
+    assert "1 row not used:\n  line 3: " in said
+
+
+def test_an_imports_remarks_on_the_file_are_not_counted_as_rows(imported, capsys):
+    Path("m.csv").write_text(
+        "# of Tuesday\ndate,sender,recipient,status,mood\n"
+        "2026-01-01T00:00:00Z,s@contoso.test,r@onprem.contoso.test,Delivered,good\nTotal: 1\n"
+    )
+    capsys.readouterr()
+    assert run(["import", "messages", "m.csv"]) == 0
+    said = capsys.readouterr().out
+    assert "line 2: not used: column 'mood'\nline 4: taken for a remark of the file, no row: 'Total: 1'" in said
+    assert "not used:\n" not in said
 
 
 def test_the_manifest_is_yaml_for_the_slack_site(capsys):

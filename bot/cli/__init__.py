@@ -229,7 +229,8 @@ def import_(kind: str, file: Path, as_json: bool) -> int:
     else:
         click.echo(render_import(report))
     used = report.counts.added + report.counts.changed + report.counts.unchanged
-    return EXIT_USAGE if report.problems and not used else 0
+    failed = any(problem.rows or not problem.line for problem in report.problems)
+    return EXIT_USAGE if failed and not used else 0
 
 
 @cli.command()

@@ -127,7 +127,7 @@ def _messages(path: Path, now: datetime) -> tuple[tuple[Problem, ...], _Work]:
     parsed = read_messages(path, BACKEND, now=now)
     ahead = sum(m.received_at > now + _AHEAD for m in parsed.rows)
     rows = [_understood(m) for m in parsed.rows if m.received_at <= now + _AHEAD]
-    problems = (Problem(0, f"{ahead} rows are dated in the future"),) if ahead else ()
+    problems = (Problem(0, f"{ahead} rows are dated in the future", rows=ahead),) if ahead else ()
     return parsed.problems + problems, partial(_take_messages, rows=rows, now=now, parsed=parsed)
 
 

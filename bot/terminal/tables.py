@@ -14,6 +14,7 @@ from rich.text import Text
 from bot.core.finding import Finding
 
 if TYPE_CHECKING:
+    from bot.backends.files import Problem
     from bot.services.importing import ImportReport
 
 _UNFOLDED = 1000
@@ -58,17 +59,19 @@ def render_findings(findings: Sequence[Finding]) -> str:
 
 
 def render_import(report: ImportReport) -> str:
-    """What an import did, then every row that it could not use."""
+    """What an import did, what to know about the file, then every row of it that can't be used."""
     counts = report.counts
     head = f"{report.kind}: {counts.added} added, {counts.changed} changed, {counts.unchanged} unchanged"
     notes = [Text(one_line(note)) for note in report.notes]
-    bad = [
-        Text(f"  line {problem.line}: {one_line(problem.text)}" if problem.line else f"  {one_line(problem.text)}")
-        for problem in report.problems
-    ]
-    if not bad:
-        return printed(Text(head), *notes)
-    return printed(Text(head), *notes, Text(f"{len(bad)} not used:"), *bad)
+    remarks = [Text(_problem(problem)) for problem in report.problems if not problem.rows]
+    bad = [Text(f"  {_problem(problem)}") for problem in report.problems if problem.rows]
+    lost = sum(problem.rows for problem in report.problems)
+    counted = [Text(f"{lost} {'row' if lost == 1 else 'rows'} not used:")] if bad else []
+    return printed(Text(head), *notes, *remarks, *counted, *bad)
+
+
+def _problem(problem: Problem) -> str:
+    return f"line {problem.line}: {one_line(problem.text)}" if problem.line else one_line(problem.text)
 
 
 def render_syncs(outcomes: Sequence[Mapping[str, Any]]) -> str:

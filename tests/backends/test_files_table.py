@@ -205,7 +205,7 @@ def test_problems_are_kept_up_to_a_limit_and_counted_beyond() -> None:
     for line in range(MAX_PROBLEMS + 7):
         problems.add(line, "bad")
     assert problems.count == MAX_PROBLEMS + 7
-    assert problems.all()[-1] == Problem(0, "and 7 more problems of this file are not listed")
+    assert problems.all()[-1] == Problem(0, "and 7 more problems of this file are not listed", rows=7)
     assert listing(["a", "b", "c"], 2) == "'a', 'b' and 1 more"
 
 
@@ -319,3 +319,26 @@ def test_whatever_the_file_holds_the_readers_answer_or_refuse(tmp_path_factory, 
         else:
             for row in parsed.rows:
                 repr(row).encode()
+
+
+def test_notes_and_sums_that_a_file_adds_are_not_taken_for_rows(tmp_path: Path) -> None:
+    content = "# exported by Bob, on Tuesday\n#TYPE x\nDate,Sender,Recipient,Status\n"
+    content += "2026-11-24T04:00:00Z,a@x.test,b@y.test,Pending\n# a note, of two cells\n# one\nTotal: 5 rows\nEnd,,,\n"
+    parsed = read_messages(put(tmp_path, content))
+    assert [(p.line, p.rows) for p in parsed.problems] == [(7, 0), (8, 0)]
+    assert parsed.problems[0].text == "taken for a remark of the file, no row: 'Total: 5 rows'"
+    assert len(parsed.rows) == 1
+
+
+def test_a_first_column_that_is_called_number_sign_is_no_note(tmp_path: Path) -> None:
+    content = "#,DomainName,DomainType\n1,contoso.com,Authoritative\n"
+    assert [d.name for d in read_domains(put(tmp_path, content)).rows] == ["contoso.com"]
+
+
+def test_remarks_are_listed_by_line_among_the_rows_that_are_lost_and_cost_none() -> None:
+    problems = Problems()
+    for line in range(MAX_PROBLEMS + 7):
+        problems.remark(line, "odd")
+    problems.add(1, "bad")
+    assert problems.count == sum(p.rows for p in problems.all()) == 1
+    assert [p.text for p in problems.all()[:4]] == ["odd", "odd", "bad", "odd"]

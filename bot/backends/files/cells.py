@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from bot.backends.files.dates import SlashedDates
+from bot.backends.files.lookalikes import plain, strange
 from bot.backends.files.parsed import BadRow
 
 MAX_TEXT = 1000
@@ -81,7 +82,8 @@ def address(value: Any, column: str) -> str | None:
         return None
     bare = found.strip("<>").strip().removeprefix("smtp:").removeprefix("SMTP:")
     if not _ADDRESS.fullmatch(bare):
-        raise BadRow(f"{column} is {found[:60]!r}, not an address")
+        odd = strange(found[:60])
+        raise BadRow(f"{column} is {found[:60]!r}, not an address{f': {odd}' if odd else ''}")
     return bare.lower()
 
 
@@ -92,8 +94,8 @@ def moment(
 
     One without a time zone is at `offset` from UTC.
     """
-    found = text(value)
-    if found is None:
+    found = plain(text(value) or "")
+    if not found:
         return None
     try:
         at = _parsed_moment(found, dates or SlashedDates())
@@ -122,7 +124,7 @@ def _parsed_moment(found: str, dates: SlashedDates) -> datetime:
 
 def header_offset(header: str) -> timedelta:
     """The UTC offset that a column's name states, as in "Date (UTC+02:00)"."""
-    found = re.search(r"UTC\s*([+-])(\d\d?):?(\d\d)", header, re.ASCII | re.IGNORECASE)
+    found = re.search(r"UTC\s*([+-])(\d\d?):?(\d\d)", plain(header), re.ASCII | re.IGNORECASE)
     if not found:
         return timedelta()
     away = timedelta(hours=int(found[2]) % 24, minutes=int(found[3]) % 60)

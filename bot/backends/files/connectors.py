@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from bot.backends.exchange_server.settings_facts import Settings
 from bot.backends.files import cells
+from bot.backends.files.lookalikes import in_passing
 from bot.backends.files.parsed import BadRow, Parsed, Problems, UnreadableFile, listing
 from bot.backends.files.server_exports import (
     SEND_CONNECTORS_COMMAND,
@@ -124,7 +125,8 @@ def _insist(columns: Iterable[str], path: Path, export: _Export) -> None:
     names = {folded(c) for c in columns}
     lacking = [c for c in export.required if folded(c) not in names]
     if names and lacking:
-        raise UnreadableFile(f"{path} has no column {listing(lacking)}; export with: {export.command}")
+        odd = in_passing(columns)
+        raise UnreadableFile(f"{path} has no column {listing(lacking)}{odd}; export with: {export.command}")
 
 
 def _any_connector(row: Row, backend: str) -> ConnectorFacts:

@@ -19,6 +19,7 @@ from typing import Any
 
 from bot.backends.files import cells
 from bot.backends.files.dates import SlashedDates
+from bot.backends.files.lookalikes import in_passing, strange
 from bot.backends.files.message_columns import ALIASES, Standing, column_of, standing, unknown
 from bot.backends.files.parsed import BadRow, MessageIds, ParsedMessages, Problems, UnreadableFile, listing
 from bot.backends.files.server_exports import (
@@ -105,7 +106,7 @@ def _read(path: Path, backend: str, expiry: timedelta, dates: SlashedDates) -> P
             facts = _queue_rows(rows, backend, dates, problems)
         else:
             refuse_queues(columns, path)
-            layout = replace(_layout(table.columns, path, problems), dates=dates, message_ids=message_ids)
+            layout = replace(_layout(table, path, problems), dates=dates, message_ids=message_ids)
             facts = _traced(Table(table.columns, rows), path, backend, expiry, problems, layout=layout)
     return ParsedMessages(tuple(facts), problems.all(), ids=_ids(facts, message_ids))
 
@@ -143,10 +144,11 @@ def _traced(
     return [f for f in facts if f is not None]
 
 
-def _layout(columns: tuple[str, ...], path: Path, problems: Problems) -> _Layout:
+def _layout(table: Table, path: Path, problems: Problems) -> _Layout:
+    columns = table.columns
     if not columns:
         return _Layout()
-    _look_over(columns, 1, path, problems)
+    _look_over(columns, table.line, path, problems)
     offsets = [cells.header_offset(c) for c in columns if column_of(c) in ALIASES["received"]]
     return _Layout(offset=next(iter(offsets), timedelta()), events="eventid" in map(folded, columns))
 
@@ -166,9 +168,11 @@ def _look_over(columns: Iterable[str], line: int, path: Path, problems: Problems
     if lacking == ["status"] and "recipientstatus" in names:
         lacking = []
     if lacking:
-        raise UnreadableFile(f"{path} has no column for {listing(lacking)}; {MESSAGES_HINT}")
+        raise UnreadableFile(f"{path} has no column for {listing(lacking)}{in_passing(columns)}; {MESSAGES_HINT}")
     if unused := unknown(columns):
-        problems.add(line, f"not used: {'columns' if len(unused) > 1 else 'column'} {listing(unused)}")
+        problems.remark(
+            line, f"not used: {'columns' if len(unused) > 1 else 'column'} {listing(unused)}{in_passing(unused)}"
+        )
 
 
 def _pick(row: Mapping[str, Any], what: str) -> Any:
@@ -217,7 +221,8 @@ def _recipient_status(part: str) -> tuple[str, Standing]:
 def _standing(word: str) -> Standing:
     found = standing(word)
     if found is None:
-        raise BadRow(f"the status {word.strip()[:40]!r} is not one that mfi knows")
+        odd = strange(word)
+        raise BadRow(f"the status {word.strip()[:40]!r} is not one that mfi knows{f': {odd}' if odd else ''}")
     return found
 
 

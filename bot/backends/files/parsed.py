@@ -20,10 +20,14 @@ class UnreadableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that was not taken over. `line`: in a CSV or text file the line, in JSON the item; 0 the whole file."""
+    """One thing that was not taken over. `line`: in a CSV or text file the line, in JSON the item; 0 the whole file.
+
+    `rows`: so many rows were lost by it; 0: none, it is a remark on the file.
+    """
 
     line: int
     text: str
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +70,35 @@ class BadRow(Exception):
 
 
 class Problems:
-    """Collects problems, up to a limit."""
+    """Collects problems and remarks, of each up to a limit."""
 
     def __init__(self) -> None:
         self._kept: list[Problem] = []
+        self._remarks: list[Problem] = []
         self._count = 0
 
     def add(self, line: int, text: str) -> None:
-        """Note one problem."""
+        """Note a row that can't be used."""
         self._count += 1
         if len(self._kept) < MAX_PROBLEMS:
             self._kept.append(Problem(line, text))
 
+    def remark(self, line: int, text: str) -> None:
+        """Note what a reader should know of the file, by which no row was lost."""
+        if len(self._remarks) < MAX_PROBLEMS:
+            self._remarks.append(Problem(line, text, rows=0))
+
     @property
     def count(self) -> int:
-        """How many there were."""
+        """How many rows can't be used."""
         return self._count
 
     def all(self) -> tuple[Problem, ...]:
-        """Those that were kept, by line, and how many more there were."""
+        """Those that were kept, by line, and how many more rows there were."""
         more = self._count - len(self._kept)
-        kept = sorted(self._kept, key=lambda p: p.line)
-        return (*kept, *([Problem(0, f"and {more} more problems of this file are not listed")] if more else []))
+        kept = sorted([*self._remarks, *self._kept], key=lambda p: p.line)
+        rest = [Problem(0, f"and {more} more problems of this file are not listed", rows=more)] if more else []
+        return (*kept, *rest)
 
 
 def listing(names: Sequence[str], limit: int = 10) -> str:

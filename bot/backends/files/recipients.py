@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bot.backends.files import cells
+from bot.backends.files.lookalikes import plain
 from bot.backends.files.parsed import BadRow, ParsedRecipients, Problem, Problems, UnreadableFile, listing
 from bot.backends.files.server_exports import document_of, is_document
 from bot.backends.files.table import MAX_ROWS, lines_of, opened, text_of
@@ -59,9 +60,9 @@ def _read_lines(
 ) -> None:
     for number, raw in enumerate(lines, start=1):
         line = raw.strip("\ufeff \t\r\n\"'")
-        if claim := _COMPLETE.fullmatch(line):
+        if claim := _COMPLETE.fullmatch(plain(line) if line.startswith(("#", "\uff03")) else line):
             claims.update((domain.lower(), number) for domain in re.split(r"[,;\s]+", claim[1].strip()) if domain)
-        elif line and not line.startswith("#"):
+        elif line and not line.startswith(("#", "\uff03")):
             try:
                 addresses[_address(line)] = None
             except BadRow as error:
@@ -82,10 +83,10 @@ def _believed(
 ) -> tuple[tuple[str, ...], list[Problem]]:
     if claims and bad_lines:
         why = f"not taken as complete, because {bad_lines} lines could not be read"
-        return (), [Problem(0, f"{listing(list(claims))}: {why}")]
+        return (), [Problem(0, f"{listing(list(claims))}: {why}", rows=0)]
     present = {address.rpartition("@")[2] for address in addresses}
     refused = [
-        Problem(n, f"{d[:60]!r}: not taken as complete, because it has no address")
+        Problem(n, f"{d[:60]!r}: not taken as complete, because it has no address", rows=0)
         for d, n in claims.items()
         if d not in present
     ]

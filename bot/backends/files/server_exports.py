@@ -60,7 +60,7 @@ def document_settings(document: Document, path: Path, backend: str, problems: Pr
     except ValueError as error:
         raise UnreadableFile(f"{path} can't be used: {error}") from None
     for line in _faults(document, ("connectors", "domains")):
-        problems.add(0, line)
+        problems.remark(0, line)
     return found
 
 
@@ -72,9 +72,9 @@ def document_messages(document: Document, path: Path, backend: str, problems: Pr
     except ValueError as error:
         raise UnreadableFile(f"{path} can't be used: {error}") from None
     for line in (*_faults(document, ("servers", "queues", "messages")), *found.notes):
-        problems.add(0, line)
+        problems.remark(0, line)
     if document.cut_short:
-        problems.add(
+        problems.remark(
             0, f"{len(document.cut_short)} queues were not listed whole: give the script a larger -MaxMessages"
         )
     return list(found.messages.values())

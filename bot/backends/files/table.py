@@ -20,6 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from bot.backends.files.lookalikes import plain
 from bot.backends.files.parsed import Problems, UnreadableFile
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -30,6 +31,10 @@ _BLOCK = 1 << 20
 """Characters read at a time. Many, because a thread that reads every millisecond can starve the event loop's thread."""
 _LONGEST_LINE = 16 << 20
 _DELIMITERS = ",;\t"
+_NOTE = re.compile(r"#\s*[^\s,;\t\"]")
+"""A note before the column names; not a first column that is called #."""
+_FEWEST = 4
+"""Under so many columns, a row with one filled cell is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +47,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file's rows (to be read once, in order) and the columns that a CSV file declares, as they are written there."""
+    """A file's rows (to be read once, in order) and the columns that a CSV file declares in its `line`, as they are
+    written there.
+    """
 
     columns: tuple[str, ...]
     rows: Iterator[Row]
+    line: int = 1
 
 
 def folded(name: str) -> str:
     """A column's name without case, spaces and punctuation: "Sender address" = "sender_address" = "SenderAddress"."""
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
+    return re.sub(r"[^a-z0-9]", "", plain(name).casefold())
 
 
 @contextmanager
@@ -146,7 +154,7 @@ def _json_items(document: Any, path: Path, problems: Problems) -> Iterator[Row]:
     if isinstance(document, dict):
         items = document["value"] if isinstance(document.get("value"), list) else [document]
         if "@odata.nextLink" in document:
-            problems.add(0, "this is only the first page of the answer: the rows of the further pages are missing")
+            problems.remark(0, "this is only the first page of the answer: the rows of the further pages are missing")
     if len(items) > MAX_ROWS:
         raise UnreadableFile(f"{path} has more than {MAX_ROWS} rows: export it in parts")
     for number, item in enumerate(items, start=1):
@@ -168,15 +176,17 @@ def _csv_table(text: TextIOWrapper, path: Path, problems: Problems) -> Table:
         raise UnreadableFile(f"{path} has no line of column names")
     if len(columns) > MAX_COLUMNS:
         raise UnreadableFile(f"{path} has more than {MAX_COLUMNS} columns: this is not an export that mfi knows")
-    return Table(columns, _csv_rows(rows, columns, skipped, path, problems))
+    return Table(columns, _csv_rows(rows, columns, skipped, path, problems), skipped + 1)
 
 
 def _header_line(lines: Iterator[str]) -> tuple[str, int]:
-    """The line of column names, and how many lines stand before it (PowerShell's #TYPE, Excel's sep=, empty ones)."""
+    """The line of column names, and how many lines stand before it (PowerShell's #TYPE, # notes, Excel's sep=, empty
+    ones).
+    """
     skipped = 0
     for line in lines:
         start = line.lstrip("\ufeff").strip().strip('"')
-        if start and not start.startswith("#TYPE") and not re.fullmatch(r"sep=.", start):
+        if start and not _NOTE.match(start) and not re.fullmatch(r"sep=.", start):
             return line, skipped
         skipped += 1
     return "", skipped
@@ -197,7 +207,11 @@ def _csv_rows(rows: Any, columns: tuple[str, ...], skipped: int, path: Path, pro
         count += 1
         if count > MAX_ROWS:
             raise UnreadableFile(f"{path} has more than {MAX_ROWS} rows: export it in parts")
-        if len(cells) == len(names):
+        filled = [c for c in cells if c.strip()]
+        if len(filled) == 1 and len(names) >= _FEWEST:
+            if not filled[0].lstrip().startswith("#"):
+                problems.remark(line, f"taken for a remark of the file, no row: {filled[0].strip()[:60]!r}")
+        elif len(cells) == len(names):
             yield Row(line, dict(zip(reversed(names), reversed(cells), strict=True)))
-        elif any(c.strip() for c in cells):
+        elif filled and not filled[0].lstrip().startswith("#"):
             problems.add(line, f"has {len(cells)} cells under {len(names)} column names")
