@@ -18,7 +18,7 @@ from datetime import timedelta
 from functools import partial
 
 from bot.backends.ports import Backend
-from bot.backends.present import PresentCapabilities, families
+from bot.backends.present import PresentCapabilities, places
 from bot.core.permissions import Admins
 from bot.jobs import Jobs, Tick, Work
 from bot.probes.runner import Prober
@@ -122,7 +122,7 @@ class Bot:
     def __init__(self, settings: Settings, store: Store, backends: Mapping[str, Backend], prober: Prober) -> None:
         assert settings.bot_token and settings.app_token and settings.alert_channel
         policy, channel = settings.policy(), settings.alert_channel
-        capabilities, kinds = PresentCapabilities(backends), families(backends)
+        capabilities, where = PresentCapabilities(backends), places(backends)
         self._settings, self._store, self._backends = settings, store, backends
         self._client = make_client(settings.bot_token.reveal(), settings.api_url)
         admins = Admins.of(settings.admins or ())
@@ -143,7 +143,7 @@ class Bot:
             utc_now,
             policy=policy,
             capabilities=capabilities,
-            families=kinds,
+            places=where,
             fallback_channel=channel,
         )
         self._syncing = make_syncing(settings, store, backends)
@@ -157,7 +157,7 @@ class Bot:
             probing=self._probing,
             fix=self._fix,
             capabilities=capabilities,
-            families=kinds,
+            places=where,
             nudge=self._delivery.nudge,
             guard=guard,
             socket=lambda: self._socket.state,

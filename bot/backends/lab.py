@@ -25,7 +25,7 @@ from bot.backends.ports import (
     Snapshot,
     Unreachable,
 )
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Family, Place
 from bot.core.finding import Finding
 from knowledge.diagnose import diagnose
 from storage.records import (
@@ -59,9 +59,9 @@ class LabBackend:
         return self._name
 
     @property
-    def family(self) -> Family:
+    def place(self) -> Place:
         """It behaves like Exchange Online, only quicker."""
-        return Family.EXCHANGE_ONLINE
+        return Place(family=Family.EXCHANGE_ONLINE)
 
     @property
     def capabilities(self) -> frozenset[Capability]:

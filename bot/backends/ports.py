@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Place
 from bot.core.finding import Finding
 from storage.records import ConnectorFacts, DomainFacts, DomainType, MessageFacts, MessageStatus
 
@@ -95,8 +95,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def family(self) -> Family:
-        """Which kind of mail system it is: decides how a person does by hand what the bot can't."""
+    def place(self) -> Place:
+        """Which kind of mail system it is, and where: decides how a person does by hand what the bot can't."""
         ...
 
     @property

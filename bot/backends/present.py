@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from bot.backends.ports import Backend
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Place
 
 
-def families(backends: Mapping[str, Backend]) -> dict[str, Family]:
-    """Backend name → which kind of mail system it is; that never changes."""
-    return {name: backend.family for name, backend in backends.items()}
+def places(backends: Mapping[str, Backend]) -> dict[str, Place]:
+    """Backend name → where people type what they do there by hand; that never changes."""
+    return {name: backend.place for name, backend in backends.items()}
 
 
 class PresentCapabilities(Mapping[str, frozenset[Capability]]):

@@ -39,7 +39,7 @@ _POSTFIX = {
         ),
         steps=(
             "On the Postfix machine: `dig mail.contoso.com` and `dig MX contoso.com`. No answer: look at its resolver "
-            "(`/etc/resolv.conf`, and the copy in `/var/spool/postfix/etc`).",
+            "(`/etc/resolv.conf`, and its copy in `etc` below what `postconf -h queue_directory` names).",
             "Is the next hop right? `postmap -q contoso.com hash:/etc/postfix/transport` (`postconf transport_maps` "
             "names your tables), else `postconf relayhost`.",
             "It is a host, not a domain with an MX: write it in brackets, `[mail.contoso.com]:25`; then `postmap` the "
@@ -197,9 +197,9 @@ _EXCHANGE_SERVER = {
             "fails; `Resolve-DnsName mail.contoso.com` and `Resolve-DnsName contoso.com -Type MX`, what DNS answers.",
             "Which DNS servers are asked? `Get-TransportService | Format-List Name,*DNSAdapter*,*DNSServers`: the "
             "external ones if the connector has `UseExternalDNSServersEnabled`. Try each: `Resolve-DnsName "
-            "mail.contoso.com -Server <address>`.",
+            "mail.contoso.com -Server <DNS server>`.",
             "Is the next hop right? `Get-SendConnector | Format-List Name,AddressSpaces,SmartHosts`. A smart host is "
-            "misspelt or gone: `Set-SendConnector -Identity <connector> -SmartHosts <server>`.",
+            "misspelt or gone: `Set-SendConnector -Identity <connector> -SmartHosts <new server>`.",
             "The zone is at fault: put its record back, or call its DNS hosting service. In a hurry, if the connector "
             "has a smart host: that one's IP address in `-SmartHosts` for the time being.",
             f"DNS answers rightly again: `{_RETRY}` on each Exchange server tries what waits at once; after a change "
@@ -219,7 +219,7 @@ _EXCHANGE_SERVER = {
             "Look at the destination: is it up, and does its mail service listen on port 25 (`netstat -an`)?",
             "The firewall must let TCP 25 in from your Exchange servers' own addresses.",
             "The address is an old one: correct DNS, or `Set-SendConnector -Identity <connector> -SmartHosts "
-            "<server>`.",
+            "<new server>`.",
         ),
     ),
     "4.4.316": Advice(
@@ -234,7 +234,7 @@ _EXCHANGE_SERVER = {
             "There is: on it, the mail service has to listen on port 25 (`netstat -an`; if it runs Exchange Server: "
             "`Get-Service MSExchangeTransport, MSExchangeFrontEndTransport`).",
             "It listens: its firewall must let TCP 25 in from your Exchange servers' own addresses.",
-            f"It moved: `Set-SendConnector -Identity <connector> -SmartHosts <server>`, then `{_RETRY} -Resubmit "
+            f"It moved: `Set-SendConnector -Identity <connector> -SmartHosts <new server>`, then `{_RETRY} -Resubmit "
             "$true` on each Exchange server.",
             "There is none any more: use Fix now where it is offered, or by hand: the accepted domain to Authoritative "
             "once all valid recipients exist here, then `Set-SendConnector -Identity <connector> -Enabled $false`.",
@@ -326,7 +326,7 @@ _EXCHANGE_SERVER = {
             "Expired or revoked: renew it and install it with the full chain, on every server behind the name "
             "(Exchange Server there: `Enable-ExchangeCertificate -Thumbprint <thumbprint> -Services SMTP`).",
             "Wrong name: install the right certificate; if the new name is meant, `Set-SendConnector -Identity "
-            "<connector> -TlsDomain <name>`.",
+            "<connector> -TlsDomain <new name>`.",
             "Untrusted: the server has to send the intermediate, too; a private CA's root belongs on every Exchange "
             "server of yours: `Import-Certificate -FilePath <file> -CertStoreLocation Cert:\\LocalMachine\\Root`.",
             "Renewal takes long and your policy permits: `Set-SendConnector -Identity <connector> -TlsAuthLevel "

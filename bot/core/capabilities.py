@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -32,3 +33,20 @@ class Family(StrEnum):
     EXCHANGE_ONLINE = "exchange_online"
     EXCHANGE_SERVER = "exchange_server"
     POSTFIX = "postfix"
+
+
+POSTFIX_DIRECTORY = "/etc/postfix"
+"""Where Postfix has its configuration unless it is told otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where people type what they do by hand: in which kind of mail system, and on which machine if mfi knows it.
+
+    `config_dir`: Postfix's configuration directory. `host`: where mfi itself goes by ssh; None is this machine, or
+    nobody knows.
+    """
+
+    family: Family = Family.EXCHANGE_ONLINE
+    config_dir: str = POSTFIX_DIRECTORY
+    host: str | None = None

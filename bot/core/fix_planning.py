@@ -46,7 +46,7 @@ def make_plan(situation: Situation, policy: Policy, now: datetime) -> Plan | NoP
         steps=possible,
         dry_run=not policy.actions_on,
         refused=refused,
-        by_hand=instructions(situation.family, situation.seen or situation.connector, by_hand),
+        by_hand=instructions(situation.place, situation.seen or situation.connector, by_hand),
         notes=(*mail_notes(mail), *notes),
     )
 

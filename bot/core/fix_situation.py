@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Family, Place
 from storage.records import Connector, ConnectorFacts, DomainFacts, Incident, MessageFacts, ProbeRecord, StepKind
 
 NEEDS: Mapping[StepKind, frozenset[Capability]] = {
@@ -58,12 +58,17 @@ class Situation:
     directory_at: datetime | None = None
     mail_exchangers: Mapping[str, Sequence[str] | None] = field(default_factory=dict)
     capabilities: frozenset[Capability] = frozenset()
-    family: Family = Family.EXCHANGE_ONLINE
+    place: Place = field(default_factory=Place)
     rule: Rule | None = None
     probe: ProbeRecord | None = None
     queue_read_at: datetime | None = None
     fix_running: bool = False
     begun_lately: int = 0
+
+    @property
+    def family(self) -> Family:
+        """Which kind of mail system it is."""
+        return self.place.family
 
     def can(self, kind: StepKind) -> bool:
         """Can the mail system do this step?"""

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Family, Place
 from bot.core.evidence import Sample
 from bot.core.mail_clock import MailClock
 from storage.queue_records import TopList
@@ -101,8 +101,8 @@ class IncidentView:
     differences: tuple[Difference, ...] = ()
     capabilities: frozenset[Capability] = frozenset()
     """What the connector's mail system can do; empty where nobody can act on it."""
-    family: Family = Family.EXCHANGE_ONLINE
-    """Which kind of mail system it is: advice differs."""
+    place: Place = field(default_factory=Place)
+    """Which kind of mail system it is, and where people type: advice differs."""
     queue_read_at: datetime | None = None
     queue_stale: bool = False
     clock: MailClock = field(default_factory=MailClock)
@@ -112,6 +112,11 @@ class IncidentView:
     """From where the mail system connects, where its operator says so."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """The evidence as it was told last: what early warnings and the monitor's own incident are drawn from."""
+
+    @property
+    def family(self) -> Family:
+        """Which kind of mail system it is."""
+        return self.place.family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Place
 from bot.core.clock import Clock
 from bot.core.policy import Policy
 from bot.core.views import IncidentView
@@ -61,7 +61,7 @@ class Delivery:
         settle: float = 10.0,
         policy: Policy | None = None,
         capabilities: Mapping[str, frozenset[Capability]] | None = None,
-        families: Mapping[str, Family] | None = None,
+        places: Mapping[str, Place] | None = None,
         fallback_channel: str | None = None,
         deadline: float = 60.0,
         drain: float = 10.0,
@@ -75,7 +75,7 @@ class Delivery:
         self._settle = timedelta(seconds=settle)
         self._policy = policy or Policy()
         self._capabilities = capabilities or {}
-        self._families = families or {}
+        self._places = places or {}
         self._fallback = fallback_channel
         self._deadline = deadline
         self._drain = drain
@@ -239,6 +239,6 @@ class Delivery:
             await self._outcomes.arrived(item, item.revision, found)
 
     def _view(self, db: Database, item: OutboxItem, now: datetime) -> IncidentView:
-        view = incident_view(db, item.incident_id, self._policy, now, self._capabilities, families=self._families)
+        view = incident_view(db, item.incident_id, self._policy, now, self._capabilities, places=self._places)
         assert view is not None, "an outbox row refers to its incident"
         return sending.with_event(db, view, item)

@@ -120,7 +120,7 @@ async def situation(
     )
     if backend is None:
         return base
-    base = replace(base, capabilities=backend.capabilities, family=backend.family)
+    base = replace(base, capabilities=backend.capabilities, place=backend.place)
     base = replace(base, delivered_before=await _reached_before(base, store))
     base = await _as_the_system_has_it(base, facts, backend)
     return replace(base, mail_exchangers=await _mail_exchangers(base, mail_exchangers))

@@ -198,7 +198,7 @@ class MakeAuthoritative:
                 domains.set_type(db, self._backend.name, name, DomainType(found))
 
     def _word(self, domain_type: str) -> str:
-        return domain_state(self._backend.family, domain_type)
+        return domain_state(self._backend.place.family, domain_type)
 
     async def _look(self) -> dict[str, str]:
         found = {name: await ask(self._backend.domain(name)) for name in self._types}

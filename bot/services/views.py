@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlite_utils import Database
 
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Place
 from bot.core.changes import differences, first_bad
 from bot.core.events import EventKind
 from bot.core.evidence import folded, run_of, sample_of
@@ -25,7 +25,7 @@ from storage.journal_records import SyncRun
 from storage.records import Incident, OutboxItem, QueueSummary
 
 Capabilities = Mapping[str, frozenset[Capability]]
-Families = Mapping[str, Family]
+Places = Mapping[str, Place]
 
 SHOWN = 10
 NOTES_SHOWN = 3
@@ -39,11 +39,11 @@ def incident_view(
     now: datetime,
     capabilities: Capabilities,
     *,
-    families: Families | None = None,
+    places: Places | None = None,
 ) -> IncidentView | None:
     """Everything about one incident as it is now; None: there is no such incident.
 
-    `capabilities`, `families`: by backend; a mail system that nobody knows can do nothing and is Exchange Online.
+    `capabilities`, `places`: by backend; a mail system that nobody knows can do nothing and is Exchange Online.
     """
     incident = incidents.get(db, incident_id)
     if incident is None:
@@ -88,7 +88,7 @@ def incident_view(
         ),
         differences=differences(good, bad),
         capabilities=capabilities.get(connector.backend, frozenset()),
-        family=(families or {}).get(connector.backend, Family.EXCHANGE_ONLINE),
+        place=(places or {}).get(connector.backend, Place()),
         queue_read_at=read_at,
         queue_stale=queue_views.is_stale(read_at, policy, now),
         clock=queue_views.clock_of(db, connector.id, queue, now),

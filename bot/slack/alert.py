@@ -170,7 +170,7 @@ def _next_step(view: IncidentView, about: Article) -> Mrkdwn:
         contact = view.connector.partner_contact if view.connector else None
         return mrkdwn("Next: contact the partner{}.", mrkdwn(" ({})", prose(contact, 100)) if contact else Mrkdwn(""))
     steps = own_steps(view, about)
-    return mrkdwn("Next: {}", article(steps[0], 200)) if steps else Mrkdwn("Next: see the evidence.")
+    return mrkdwn("Next: {}", article(steps[0], 400)) if steps else Mrkdwn("Next: see the evidence.")
 
 
 def _subject(view: IncidentView) -> Mrkdwn:

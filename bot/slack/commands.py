@@ -262,7 +262,7 @@ class Commands:
         if number:
             view = await self._deps.store.read(
                 lambda db: incident_view(
-                    db, int(number[1]), self._deps.policy, now, self._deps.capabilities, families=self._deps.families
+                    db, int(number[1]), self._deps.policy, now, self._deps.capabilities, places=self._deps.places
                 )
             )
         if view is None:

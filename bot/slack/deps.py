@@ -9,7 +9,7 @@ from typing import Protocol
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Place
 from bot.core.clock import Clock
 from bot.core.policy import Policy
 from bot.services.fix import Claimed, Refusal, Undone
@@ -77,7 +77,7 @@ class SlackDeps:
     fix: FixPort
     capabilities: Mapping[str, frozenset[Capability]]
     nudge: Callable[[], None]
-    families: Mapping[str, Family] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
     socket: Callable[[], str] = lambda: "connected"
     articles: Articles = field(default_factory=articles)
     tasks: Tasks = field(default_factory=Tasks)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bot.core.capabilities import Family
+from bot.core.own_names import Known, with_known
 from bot.services.destination import OurConnector
 from bot.slack.alert import DEFAULT_WORKSPACE
 from bot.slack.blocks import Block, Message, actions, button, context, header, message, section, table
@@ -22,7 +24,7 @@ from bot.slack.our_connector import (
     looked_up,
     note_blocks,
 )
-from bot.slack.remedy import with_own_names
+from bot.slack.remedy import STEP
 from bot.slack.text import Mrkdwn, article, code, joined, lines, mrkdwn, num, plain, prose, source
 from bot.slack.wording import OWNER_WORDS, count
 from knowledge.article import Article
@@ -42,16 +44,19 @@ def explain_reply(
     ours: OurConnector | None = None,
     also: Sequence[Article] = (),
     workspace: str = DEFAULT_WORKSPACE,
+    family: Family | None = None,
 ) -> Message:
     """What the error means, why, and what to do; for an unrecognised text, what to paste instead.
 
-    `ours`: the connector that it is about. `also`: what else the words may mean, best first.
+    `ours`: the connector that it is about, of a mail system of this `family`. `also`: what else the words may mean,
+    best first.
     """
     if not said.found:
         return paste_reply(Mrkdwn("I found no delivery error in this text."), also)
+    steps = _steps(said, ours, family)
     live = connector_blocks(ours, said.diagnosis.code, workspace) if ours else []
     return message(
-        _spoken(said, ours, workspace),
+        _spoken(said, ours, workspace, steps),
         [
             *_several(said),
             header(plain(_name(said), 150)),
@@ -60,7 +65,7 @@ def explain_reply(
             *live,
             *_also(also),
             section(_causes(said)),
-            section(_fixes(said, ours)),
+            section(_fixes(said, ours, steps)),
             section(_fix_now(said, ours)),
             context(
                 *_evidence(said),
@@ -97,9 +102,9 @@ def _name(said: Explanation) -> str:
     return f"{d.code} {said.title}{expired}"
 
 
-def _spoken(said: Explanation, ours: OurConnector | None, workspace: str) -> Mrkdwn:
+def _spoken(said: Explanation, ours: OurConnector | None, workspace: str, steps: Sequence[str]) -> Mrkdwn:
     """Everything that matters in words, for notifications, screen readers and search."""
-    first = next((article(step, 240) for step in _steps(said)), Mrkdwn("See the source."))
+    first = next((article(step, 400) for step in steps), Mrkdwn("See the source."))
     rows = [mrkdwn("{} {} {}", row.code, row.title, code(row.server, 80) if row.server else "") for row in said.errors]
     several = lines(mrkdwn("{} different errors:", len(rows)), *rows) if rows else None
     mine = connector_lines(ours, said.diagnosis.code, workspace) if ours else None
@@ -186,17 +191,20 @@ def _causes(said: Explanation) -> Mrkdwn:
     return lines(Mrkdwn("*Why* (likeliest first)"), *told, *shown) if told or shown else Mrkdwn("")
 
 
-def _fixes(said: Explanation, ours: OurConnector | None) -> Mrkdwn:
-    shown = [mrkdwn("{}. {}", num(n), article(step, 420)) for n, step in enumerate(_steps(said), 1)]
+def _fixes(said: Explanation, ours: OurConnector | None, steps: Sequence[str]) -> Mrkdwn:
+    shown = [mrkdwn("{}. {}", num(n), article(step, STEP)) for n, step in enumerate(steps, 1)]
     check = mrkdwn("*Then check:* {}", article(said.article.verify, 300))
     theirs = for_partner(said, ours)
     ask = mrkdwn("*It is the partner's server:* {}", article(said.article.partner, 400)) if theirs else None
     return lines(Mrkdwn("*What to do*"), ask, *shown, check) if shown else Mrkdwn("")
 
 
-def _steps(said: Explanation) -> list[str]:
-    """What to do; commands name the server of this error in place of the example's."""
-    return with_own_names(said.fixes[:8], said.diagnosis.smart_host)
+def _steps(said: Explanation, ours: OurConnector | None, family: Family | None) -> list[str]:
+    """What to do; commands name the server, recipient and connector of this error in place of examples and gaps."""
+    error = said.diagnosis
+    named = ours.connector.name if ours else None
+    known = Known(host=error.smart_host, recipient=error.recipient, connector=named, family=family)
+    return with_known(said.fixes[:8], known)
 
 
 def _fix_now(said: Explanation, ours: OurConnector | None) -> Mrkdwn:

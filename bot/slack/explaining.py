@@ -86,7 +86,9 @@ class Explaining:
 
     async def _drawn(self, said: Explanation, also: tuple[Article, ...] = ()) -> Message:
         workspace = self._deps.guard.workspace_url() or DEFAULT_WORKSPACE
-        return explain_reply(said, await self._ours(said), also, workspace)
+        ours = await self._ours(said)
+        place = self._deps.places.get(ours.connector.backend) if ours else None
+        return explain_reply(said, ours, also, workspace, place.family if place else None)
 
     async def _ours(self, said: Explanation) -> OurConnector | None:
         now = self._deps.clock()
@@ -200,7 +202,7 @@ class Explaining:
         number, now = _number(click.value), self._deps.clock()
         view = await self._deps.store.read(
             lambda db: incident_view(
-                db, number, self._deps.policy, now, self._deps.capabilities, families=self._deps.families
+                db, number, self._deps.policy, now, self._deps.capabilities, places=self._deps.places
             )
         )
         if view is None:

@@ -70,7 +70,7 @@ class Interactions:
         now = self._deps.clock()
         view = await self._deps.store.read(
             lambda db: incident_view(
-                db, number, self._deps.policy, now, self._deps.capabilities, families=self._deps.families
+                db, number, self._deps.policy, now, self._deps.capabilities, places=self._deps.places
             )
         )
         return (view.incident, view.connector) if view else (None, None)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bot.core.by_hand import ADMIN_CENTER, command_in
 from bot.core.fix_plan import Plan, PlanStep, RefusedStep
-from bot.slack.blocks import Block, View, context, divider, modal, plain_object, section
-from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, plain, prose, when
+from bot.slack.blocks import MAX_SECTION, Block, View, context, divider, modal, plain_object, section
+from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, plain, prose, source, when
 from bot.slack.wording import count
 from storage.records import Action
 
@@ -18,6 +19,10 @@ CALLBACK = "mfi.fix"
 LOADING_CALLBACK = "mfi.fix_loading"
 STEPS, NAME = "steps", "name"
 BY_HAND = "By hand, because mfi can't or may not"
+MOST_OF_COMMAND = 2400
+"""Characters of a command: a shortened one would be worse than none, and none of ours is this long."""
+NOTES_BLOCKS, BY_HAND_BLOCKS = 8, 40
+"""Paragraphs for each list: a dialog has 100 blocks, and the steps need theirs."""
 
 
 def loading_view(incident_id: int) -> View:
@@ -33,8 +38,9 @@ def loading_view(incident_id: int) -> View:
 def plan_view(action: Action, plan: Plan) -> View:
     """The plan of this offer, with the steps to choose and the name to type; one without steps is only to be read."""
     if not plan.steps:
-        shown = [_head(action, plan), _refused(plan), _list("Left alone", plan.notes), _list(BY_HAND, plan.by_hand)]
-        return modal("Fix by hand", map(section, shown), callback_id=LOADING_CALLBACK)
+        shown = [section(_head(action, plan)), section(_refused(plan))]
+        lists = [*_list("Left alone", plan.notes), *_by_hand(BY_HAND, plan.by_hand)]
+        return modal("Fix by hand", [*shown, *lists], callback_id=LOADING_CALLBACK)
     return modal(
         "Fix now (dry run)" if plan.dry_run else "Fix now",
         [
@@ -42,8 +48,8 @@ def plan_view(action: Action, plan: Plan) -> View:
             divider(),
             *(section(_step(number, step)) for number, step in enumerate(plan.steps, 1)),
             section(_refused(plan)),
-            section(_list("Left alone", plan.notes)),
-            section(_list("By hand instead" if plan.dry_run else BY_HAND, plan.by_hand)),
+            *_list("Left alone", plan.notes),
+            *_by_hand("By hand instead" if plan.dry_run else BY_HAND, plan.by_hand),
             divider(),
             _choice(plan),
             _name_input(plan),
@@ -127,10 +133,40 @@ def _numbers(plan: Plan) -> Mrkdwn:
     )
 
 
-def _list(title: str, items: tuple[str, ...]) -> Mrkdwn:
+def _list(title: str, items: Sequence[str]) -> list[Block | None]:
+    return _paragraphs(title, [mrkdwn("• {}", prose(item, 400)) for item in items], NOTES_BLOCKS)
+
+
+def _by_hand(title: str, items: Sequence[str]) -> list[Block | None]:
+    return _paragraphs(title, [mrkdwn("• {}", _line(item)) for item in items], BY_HAND_BLOCKS)
+
+
+def _line(item: str) -> Mrkdwn:
+    """A command stands in a code span, where Slack shows it as it is typed; a page of the admin center is a link."""
+    if found := command_in(item):
+        where, command = found
+        return mrkdwn("{}: {}", where, code(command, MOST_OF_COMMAND))
+    page, _, path = item.removeprefix("Admin center (").partition("): ")
+    if item.startswith(f"Admin center ({ADMIN_CENTER}") and path:
+        return mrkdwn("{}: {}", source(page, "Admin center"), prose(path, 600))
+    return prose(item, 600)
+
+
+def _paragraphs(title: str, items: Sequence[Mrkdwn], most: int) -> list[Block | None]:
+    """All of these in as few paragraphs as they need; what would take more than `most` is counted at the end."""
     if not items:
-        return Mrkdwn("")
-    return lines(mrkdwn("*{}*", title), *(mrkdwn("• {}", prose(item, 400)) for item in items[:8]))
+        return []
+    paragraphs = [mrkdwn("*{}*", title)]
+    for place, item in enumerate(items):
+        if len(paragraphs[-1]) + len(item) + 1 <= MAX_SECTION:
+            paragraphs[-1] = lines(paragraphs[-1], item)
+        elif len(paragraphs) < most:
+            paragraphs.append(item)
+        else:
+            left = count(len(items) - place, "line")
+            paragraphs.append(mrkdwn("… and {} more: the same for the connector's other domains.", left))
+            break
+    return [section(paragraph) for paragraph in paragraphs]
 
 
 def _choice(plan: Plan) -> Block:

@@ -7,12 +7,13 @@ the cause that the evidence points to comes first, and what is left out is said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from ipaddress import ip_address
+from collections.abc import Sequence
 
 from bot.core.advice import MAIL_PORT, fitting, is_own
 from bot.core.capabilities import Family
 from bot.core.evidence import REFUSED
+from bot.core.own_names import Known, host_name, with_known
+from bot.core.postfix_place import at_place
 from bot.core.views import IncidentView
 from bot.slack.evidence import relevant, targets
 from bot.slack.text import Mrkdwn, article, code, mrkdwn, num
@@ -22,28 +23,12 @@ from knowledge.diagnose import diagnose, explain
 
 SHOWN = 3
 """So many steps are shown, and beyond them those that open another branch."""
+STEP = 700
+"""Characters of a step: a command that is cut off is worse than none, and names make steps longer."""
 NOTHING_LISTENS = (
     "Nothing listens on port {port} of that server any more (it is off, its mail service is stopped, or it was shut "
     "down for good), or a firewall rejects everybody: not only the mail system but this bot, too, is refused."
 )
-
-NO_DOMAIN = "<recipient domain>"
-_EXAMPLE_HOST = re.compile(r"(?<!-Fqdn )\bmail\.contoso\.com\b")
-_EXAMPLE_DOMAIN = re.compile(r"(?<!-type=TXT )(?<![\w.@-])contoso\.com\b")
-_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+", re.I)
-
-
-def with_own_names(steps: Iterable[str], host: str | None, domain: str | None = None) -> list[str]:
-    """Steps whose commands name this server and this recipient domain in place of the examples.
-
-    Both are foreign: what isn't plainly a host name (or an address) leaves the example as it is, but beside a server's
-    own name an example domain would pass for the incident's: a placeholder stands there. The name that a server gives
-    itself and the sender's own SPF record are somebody else's, so they keep theirs.
-    """
-    server = _name(host)
-    of = _name(domain) or (NO_DOMAIN if server else None)
-    named = [_EXAMPLE_HOST.sub(server, step) if server else step for step in steps]
-    return [_EXAMPLE_DOMAIN.sub(of, step) if of else step for step in named]
 
 
 def likely_causes(view: IncidentView, about: Article) -> tuple[str, ...]:
@@ -78,7 +63,17 @@ def own_steps(view: IncidentView, about: Article) -> list[str]:
     """All steps that fit this mail system, with this incident's own names."""
     connector, about = view.connector, fitting(about, view.family, _port(view))
     domains = [d.removeprefix("*.") for d in connector.recipient_domains] if connector else []
-    return with_own_names(about.fixes, _server(view), next((d for d in domains if _name(d)), None))
+    known = Known(
+        host=_server(view),
+        domain=next((d for d in domains if host_name(d)), None),
+        connector=connector.name if connector else None,
+        family=view.family,
+    )
+    return with_known([_at_place(step, view) for step in about.fixes], known)
+
+
+def _at_place(step: str, view: IncidentView) -> str:
+    return at_place(step, view.place) if view.family is Family.POSTFIX else step
 
 
 def partners_note(view: IncidentView, about: Article) -> str:
@@ -98,7 +93,7 @@ def shown_steps(
     shown = set(range(min(most, len(steps))))
     openings = {_opening(steps[place]) for place in shown}
     shown |= {place for place, step in enumerate(steps) if _opening(step) in openings}
-    every = [*first, *(article(steps[place], 280) for place in sorted(shown))]
+    every = [*first, *(article(steps[place], STEP) for place in sorted(shown))]
     told = [mrkdwn("{}. {}", num(number), step) for number, step in enumerate(every, 1)]
     if len(shown) < len(steps):
         told.append(mrkdwn("{} has all {} steps.", code(f"/mfi explain {about.status}"), num(len(about.fixes))))
@@ -124,14 +119,4 @@ def _server(view: IncidentView) -> str | None:
     met = targets(view.probe) if view.probe else ()
     known = [group.remote_host, group.remote_ip] if group else []
     known += [t.host for t in sorted(met, key=lambda t: t.ok)] + list(connector.smart_hosts if connector else ())
-    return next((name for name in known if _name(name)), None)
-
-
-def _name(text: str | None) -> str | None:
-    """A host name or an address, and nothing else."""
-    if not text:
-        return None
-    try:
-        return str(ip_address(text))
-    except ValueError:
-        return text.rstrip(".") if _HOST.fullmatch(text.rstrip(".")) else None
+    return next((name for name in known if host_name(name)), None)

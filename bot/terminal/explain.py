@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from bot.core.own_names import Known, with_known
 from knowledge.errors import ErrorRow
 from knowledge.explanation import EXAMPLE, Explanation
 from knowledge.partner_note import partner_note
@@ -62,7 +63,7 @@ def _answer(e: Explanation, width: int) -> Iterator[str]:
     yield _wrapped(e.meaning, width)
     yield from _section("Who must act", [_sentence(OWNER_WORDS[owner]) for owner in e.owner], width, "-")
     yield from _section("Likely causes", e.causes, width, "-")
-    yield from _section("What to do", e.fixes, width)
+    yield from _section("What to do", _steps(e), width)
     yield from _text("Has it bounced already?", e.bounced, width)
     yield from _text("Fix now", e.article.fix_now_text, width) if e.fix_now else ()
     yield from _text("How to verify", e.article.verify, width)
@@ -70,6 +71,11 @@ def _answer(e: Explanation, width: int) -> Iterator[str]:
     yield ""
     yield f"Source: {e.article.source_url}"
     yield f"        ({e.article.source_published:%d %B %Y}; in our own words)"
+
+
+def _steps(e: Explanation) -> Sequence[str]:
+    """Commands name the server and the recipient of this error in place of examples and gaps."""
+    return with_known(e.fixes, Known(host=e.diagnosis.smart_host, recipient=e.diagnosis.recipient))
 
 
 def _headline(e: Explanation) -> str:

@@ -10,7 +10,8 @@ import pytest
 from bot.core.advice import fitting, is_own
 from bot.core.advice_words import OWN
 from bot.core.capabilities import Family
-from bot.slack.remedy import shown_steps, with_own_names
+from bot.core.own_names import Known, with_known
+from bot.slack.remedy import shown_steps
 from knowledge.articles import articles
 from knowledge.diagnose import diagnose
 from knowledge.signals import TAGS
@@ -113,7 +114,8 @@ def test_own_words_are_short_enough_for_an_alert_and_name_known_details(family: 
 def test_an_alert_shows_every_own_step_in_full(family: Family) -> None:
     for code in OWN[family]:
         fits = fitting(articles().for_code(code), family, 2525)
-        steps = with_own_names(fits.fixes, "gateway01.mail.fabrikam.example", "fabrikam.example")
+        known = Known(host="gateway01.mail.fabrikam.example", domain="fabrikam.example")
+        steps = with_known(fits.fixes, known)
         shown = shown_steps(steps, fits, family=family)
         assert len(shown) == len(steps)
         assert not [step for step in shown if step.endswith("…")], code

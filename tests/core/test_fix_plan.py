@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Family, Place
 from bot.core.fix_plan import NoPlan, Plan, changes, would_do
 from bot.core.fix_planning import make_plan, reconsider
 from bot.core.fix_situation import Situation
@@ -61,7 +61,7 @@ def test_the_plan_counts_everything_it_would_touch() -> None:
 
 
 def test_a_plan_for_postfix_speaks_of_postfix() -> None:
-    found = plan(replace(BASE, family=Family.POSTFIX))
+    found = plan(replace(BASE, place=Place(family=Family.POSTFIX)))
     assert kinds(found) == kinds(plan()), "the steps are the same ones"
     _, domain, hop = found.steps
     assert domain.title == "Accept mail for onprem.test only for known recipients"
@@ -86,7 +86,7 @@ def test_a_plan_for_postfix_speaks_of_postfix() -> None:
 )
 def test_a_domain_with_sub_domains_is_left_alone_in_the_words_of_its_system(family: Family, note: str) -> None:
     domains = (replace(RELAY, match_subdomains=True),)
-    assert note in plan(replace(BASE, family=family, domains=domains)).notes
+    assert note in plan(replace(BASE, place=Place(family=family), domains=domains)).notes
 
 
 @pytest.mark.parametrize(

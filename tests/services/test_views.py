@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Family, Place
 from bot.core.events import EventKind
 from bot.core.policy import Policy
 from bot.services.monitor import tell_blind
@@ -98,8 +98,8 @@ async def test_the_kind_of_mail_system_is_known_where_the_bot_has_it(
     store: Store, contoso: Connector, clock: Any
 ) -> None:
     incident = await opened(store, contoso, clock)
-    known = {"files": Family.POSTFIX, "other": Family.EXCHANGE_SERVER}
-    view = await store.read(lambda db: incident_view(db, incident.id, Policy(), clock(), {}, families=known))
+    known = {"files": Place(family=Family.POSTFIX), "other": Place(family=Family.EXCHANGE_SERVER)}
+    view = await store.read(lambda db: incident_view(db, incident.id, Policy(), clock(), {}, places=known))
     assert view is not None
     assert view.family is Family.POSTFIX
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.core.blockkit import problems
-from bot.core.capabilities import Family
+from bot.core.capabilities import Family, Place
 from bot.slack.alert import render_alert
 from bot.slack.remedy import likely_causes, own_steps
 from knowledge.articles import articles
@@ -24,7 +24,7 @@ def postfix(world: Any, code: str = "4.4.316", **changes: Any) -> Any:
     reason = f"connect to mail.contoso.com[192.0.2.7]:2525: {'Connection refused' if code == '4.4.316' else code}"
     (group,) = world.view().queue.by_code
     usual: dict[str, Any] = {
-        "family": Family.POSTFIX,
+        "place": Place(family=Family.POSTFIX),
         "incident": world.incident(code=code),
         "connector": world.connector(port=2525),
         "queue": QueueSummary(by_code=(replace(group, code=code, reason=reason),)),
@@ -55,7 +55,7 @@ def test_the_steps_name_the_relays_own_next_hop(world: Any) -> None:
 
 def test_refused_from_both_sides_names_the_real_port(world: Any) -> None:
     for family in Family:
-        causes = likely_causes(postfix(world, family=family, probe=world.probe()), ABOUT)
+        causes = likely_causes(postfix(world, place=Place(family=family), probe=world.probe()), ABOUT)
         assert causes[0].startswith("Nothing listens on port 2525 of that server")
 
 
@@ -122,3 +122,32 @@ def test_a_fix_that_runs_is_told_first(world: Any) -> None:
     said = shown(render_alert(again(world, incident=world.incident(IncidentState.FIXING)), ABOUT))
     assert "a fix is running" in said
     assert AGAIN not in said
+
+
+SECOND = Place(family=Family.POSTFIX, config_dir="/etc/postfix-out", host="relay1.example.org")
+NAMED = "To O'Hara " + "x" * 50
+
+
+@pytest.mark.parametrize("code", OUTAGES)
+def test_the_steps_of_another_postfix_instance_name_it_its_machine_and_are_shown_whole(world: Any, code: str) -> None:
+    about = articles().for_code(code)
+    drawn = render_alert(postfix(world, code, place=SECOND), about)
+    said = shown(drawn).replace(about.source_url, "")
+    assert not re.search(
+        r"/etc/postfix(?!-out)|`(postconf|postmap|postqueue|postfix reload)(?! -c /etc/postfix-out)", said
+    )
+    assert "On `relay1.example.org`: " in said or "(Type it on `relay1.example.org`.)" in said
+    assert not re.search(r"…$", said.partition("*What to do*")[2].replace("Fix now…", ""), re.M), "a step is cut off"
+    assert not problems(drawn.payload(), "message", update=True)
+
+
+@pytest.mark.parametrize("code", OUTAGES)
+def test_the_steps_of_an_exchange_server_hold_the_connectors_name_for_its_shell(world: Any, code: str) -> None:
+    view = postfix(world, code, place=Place(family=Family.EXCHANGE_SERVER), connector=world.connector(name=NAMED))
+    drawn = render_alert(view, articles().for_code(code))
+    said = shown(drawn)
+    assert "<connector>" not in said and "&lt;connector&gt;" not in said
+    quoted = NAMED.replace("'", "''")
+    assert f"-SendConnector -Identity '{quoted}'" in said
+    assert not re.search(r"…$", said.partition("*What to do*")[2].replace("Fix now…", ""), re.M), "a step is cut off"
+    assert not problems(drawn.payload(), "message", update=True)

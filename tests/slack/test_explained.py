@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bot.core.blockkit import problems, rendered_length
+from bot.core.capabilities import Family
 from bot.services.destination import Fit, OurConnector
 from bot.slack.blocks import Message, sections_only
 from bot.slack.explain_modal import MOST, answer_view, loading_view, paste_view, pasted
@@ -216,3 +217,18 @@ def test_an_answer_that_a_window_refuses_is_shown_more_plainly() -> None:
     odd = Message(text=Mrkdwn("all of it"), blocks=({"type": "markdown", "text": "x"},))
     assert problems(answer_view(Message(text=Mrkdwn("all of it"))), "modal") == []
     assert not problems(answer_view(odd), "modal")
+
+
+def test_commands_name_our_connector_where_it_is_known_and_the_recipient_of_the_error(world: Any) -> None:
+    expired = explain("450 4.7.320 Certificate validation failed [LastAttemptedServerName=mail.contoso.com]")
+    its = ours(world, connector=world.connector(name="Bob's"))
+    assert "OutboundConnector -Identity 'Bob''s'" in shown_words(
+        explain_reply(expired, its, family=Family.EXCHANGE_ONLINE)
+    )
+    assert '-Identity "&lt;connector&gt;"' in shown_words(explain_reply(expired)), "nothing is known: a gap to fill"
+    lost = explain("to=<jo@contoso.test>, 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found")
+    assert "smtp:jo@contoso.test" in shown(explain_reply(lost))
+
+
+def shown_words(drawn: Message) -> str:
+    return shown(drawn).replace("\\'", "'")

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from bot.core.blockkit import problems
+from bot.core.by_hand import instructions
+from bot.core.capabilities import Family, Place
 from bot.core.fix_plan import Plan, PlanStep, SenderCount
 from bot.slack.plan_modal import dry_run_view, plan_view
-from storage.records import Action, ActionState, StepKind
+from storage.records import Action, ActionState, ConnectorFacts, ConnectorKind, StepKind
 from tests.slack.drawn import shown
 
 
@@ -88,6 +90,44 @@ def test_a_dry_run_does_not_claim_that_mfi_can_not(world: Any) -> None:
     said = shown(plan_view(action(world), plan(dry_run=True)))
     assert "*By hand instead*" in said
     assert "can't or may not" not in said
+
+
+def test_a_command_stands_as_it_is_typed_and_a_page_of_the_admin_center_is_a_link(world: Any) -> None:
+    piped = "Exchange Management Shell: Get-Queue | Where-Object {$_.NextHopConnector -eq 'k*1'} | Retry-Queue"
+    page = "Admin center (https://admin.exchange.microsoft.com/#/connectors): Mail flow → Connectors"
+    said = shown(plan_view(action(world), plan(by_hand=(piped, page)))).replace("\\'", "'")
+    assert "Exchange Management Shell: `Get-Queue | Where-Object {$_.NextHopConnector -eq 'k*1'} | Retry-Queue`" in said
+    assert "<https://admin.exchange.microsoft.com/#/connectors|Admin center>: Mail flow → Connectors" in said
+
+
+def test_a_hostile_name_cannot_leave_its_quotes_in_what_is_shown(world: Any) -> None:
+    site = ConnectorFacts(backend="x", key="k", name="x`; Remove-Mailbox jo #", kind=ConnectorKind.ON_PREMISES)
+    disable = PlanStep(kind=StepKind.DISABLE_CONNECTOR, title="", effect="", count=0)
+    told = instructions(Place(family=Family.EXCHANGE_SERVER), site, [disable])
+    said = shown(plan_view(action(world), plan(by_hand=told))).replace("\\'", "'")
+    assert "-Identity ('x' + [char]96 + '; Remove-Mailbox jo #') -Enabled $false`" in said
+
+
+@pytest.mark.parametrize("number", [9, 60, 300])
+def test_every_line_to_do_by_hand_is_shown_in_as_many_paragraphs_as_it_takes(world: Any, number: int) -> None:
+    told = tuple(f"Shell, as root: printf '%s retry:4.3.2\\n' site{n}.test >> mfi_overrides" for n in range(number))
+    notes = tuple(f"site{n}.test matches sub-domains: left alone." for n in range(number))
+    for steps in (plan().steps, ()):
+        view = plan_view(action(world), plan(steps=steps, by_hand=told, notes=notes))
+        said = shown(view)
+        assert not [
+            n for n in range(number) if f"site{n}.test &gt;&gt;" not in said or f"site{n}.test matches" not in said
+        ]
+        assert not problems(view, "modal")
+
+
+def test_what_does_not_fit_into_a_dialog_is_counted(world: Any) -> None:
+    told = tuple(f"PowerShell: Set-AcceptedDomain -Identity '{'d' * 900}{n}'" for n in range(500))
+    view = plan_view(action(world), plan(by_hand=told))
+    shown_here = sum(f"'{'d' * 900}{n}'" in shown(view).replace("\\'", "'") for n in range(500))
+    assert 100 < shown_here < 500
+    assert f"… and {500 - shown_here} lines more: the same for the connector" in shown(view)
+    assert not problems(view, "modal")
 
 
 def test_a_dry_run_says_so_everywhere(world: Any) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from bot.core.own_names import Known, with_known
 from bot.slack.alert import render_alert
-from bot.slack.remedy import NOTHING_LISTENS, likely_causes, own_steps, shown_steps, with_own_names
+from bot.slack.remedy import NOTHING_LISTENS, likely_causes, own_steps, shown_steps
 from bot.slack.replies import already, connectors_reply, probe_verdict, status_reply
 from bot.slack.thread import event_line
 from knowledge.articles import articles
@@ -38,7 +39,7 @@ LOOK = "`nslookup mail.contoso.com 8.8.8.8`, then `nslookup -type=MX contoso.com
 def test_commands_name_the_incidents_own_server_and_domain(
     host: str | None, domain: str | None, step: str, told: str
 ) -> None:
-    assert with_own_names([step], host, domain) == [told]
+    assert with_known([step], Known(host=host, domain=domain)) == [told]
 
 
 def test_the_names_come_from_the_queue_then_the_probe_then_the_settings(world: Any) -> None:

@@ -27,7 +27,7 @@ from bot.backends.exchange_online.rows import Json
 from bot.backends.exchange_online.signin import SignIn
 from bot.backends.exchange_online.trace_source import Trace
 from bot.backends.ports import MessageRef, RecipientAnswer, Refused, Snapshot, Unreachable
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Family, Place
 from bot.core.clock import Clock
 from bot.core.finding import Finding
 from storage.records import ConnectorFacts, DomainFacts, DomainType, MessageFacts
@@ -113,9 +113,9 @@ class ExchangeOnlineBackend:
         return self._name
 
     @property
-    def family(self) -> Family:
+    def place(self) -> Place:
         """Exchange Online."""
-        return Family.EXCHANGE_ONLINE
+        return Place(family=Family.EXCHANGE_ONLINE)
 
     @property
     def capabilities(self) -> frozenset[Capability]:

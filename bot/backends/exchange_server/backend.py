@@ -23,7 +23,7 @@ from bot.backends.exchange_server.rows import Json, needed_moment, text, texts
 from bot.backends.exchange_server.settings_facts import Ownership, Settings, read_settings
 from bot.backends.exchange_server.threads import Threads
 from bot.backends.ports import MessageRef, RecipientAnswer, Refused, Snapshot, Unreachable
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Family, Place
 from bot.core.clock import Clock
 from bot.core.finding import Finding
 from storage.records import ConnectorFacts, DomainFacts, DomainType, MessageFacts, MessageStatus
@@ -96,9 +96,9 @@ class ExchangeServerBackend:
         return self._name
 
     @property
-    def family(self) -> Family:
+    def place(self) -> Place:
         """Exchange Server."""
-        return Family.EXCHANGE_SERVER
+        return Place(family=Family.EXCHANGE_SERVER)
 
     @property
     def capabilities(self) -> frozenset[Capability]:

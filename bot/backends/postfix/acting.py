@@ -24,6 +24,8 @@ from bot.backends.postfix.instance import OVERRIDES, RECIPIENTS, Instance
 from bot.backends.postfix.queue import queue_id_of
 from bot.backends.postfix.reading import Reader
 from bot.backends.postfix.routing import ANY
+from bot.core.capabilities import Family, Place
+from bot.core.postfix_place import tool
 from storage.records import DomainType
 
 MOST_SINGLE = 500
@@ -84,15 +86,15 @@ class Acts:
             await self._try_until_gone(instance, wanted)
         finally:
             if begun:
-                await self._clear(current)
+                await self._clear(instance, current)
 
-    async def _clear(self, current: Mapping[str, str]) -> None:
+    async def _clear(self, instance: Instance, current: Mapping[str, str]) -> None:
         try:
             await self._put(OVERRIDES, overrides.lasting(current))
         except BackendError as error:
             raise OutcomeUnknown(
                 f"the rejecting entries could not be taken out of {self._config_dir}/{OVERRIDES} ({error}): "
-                f"take its error: lines out, then run postmap on it and postfix reload"
+                f"take its error: lines out, then {rebuilt(instance, self._config_dir)}"
             ) from None
 
     async def _return_whole(self, instance: Instance, wanted: set[Ref], waiting: Collection[Ref]) -> None:
@@ -192,19 +194,33 @@ def _lines(ids: Iterable[str]) -> bytes:
 
 def setup(instance: Instance, config_dir: str) -> str:
     """How to give us the override table. The other tables stay as they are written."""
+    ours, place = _ours(instance, config_dir), _place(config_dir)
     kind = instance.settings.get("default_database_type", "hash")
-    ours = f"{kind}:{config_dir}/{OVERRIDES}"
     others = [m for m in members(instance.settings.get("transport_maps", "")) if as_table(m, kind).ref != ours]
     setting = shlex.quote(f"transport_maps = {', '.join([ours, *others])}")
     return (
-        f"touch {config_dir}/{OVERRIDES} && postmap {ours} && "
-        f"postconf -c {config_dir} {setting} && postfix -c {config_dir} reload"
+        f"touch {config_dir}/{OVERRIDES} && {tool(place, 'postmap')} {ours} && "
+        f"{tool(place, 'postconf')} -e {setting} && {tool(place, 'postfix')} reload"
     )
+
+
+def rebuilt(instance: Instance, config_dir: str) -> str:
+    """How a change of the override table's text takes effect."""
+    place = _place(config_dir)
+    return f"{tool(place, 'postmap')} {_ours(instance, config_dir)} && {tool(place, 'postfix')} reload"
 
 
 def setup_recipients(config_dir: str) -> str:
     """How to give us the table of recipients."""
     return (
-        f"write one line `@domain OK` for each relay domain into {config_dir}/{RECIPIENTS}, run postmap on it, and add "
-        f"it to relay_recipient_maps"
+        f"write one line `@domain OK` for each relay domain into {config_dir}/{RECIPIENTS}, run "
+        f"{tool(_place(config_dir), 'postmap')} on it, and add it to relay_recipient_maps"
     )
+
+
+def _ours(instance: Instance, config_dir: str) -> str:
+    return f"{instance.settings.get('default_database_type', 'hash')}:{config_dir}/{OVERRIDES}"
+
+
+def _place(config_dir: str) -> Place:
+    return Place(family=Family.POSTFIX, config_dir=config_dir)

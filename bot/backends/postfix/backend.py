@@ -14,7 +14,7 @@ from bot.backends.postfix.instance import OVERRIDES, Instance
 from bot.backends.postfix.options import Options
 from bot.backends.postfix.queue import ON_HOLD, Listing
 from bot.backends.postfix.reading import Reader
-from bot.core.capabilities import Capability, Family
+from bot.core.capabilities import Capability, Place
 from bot.core.finding import Finding
 from bot.core.fix_mail import plural
 from storage.records import ConnectorFacts, DomainFacts, DomainType, MessageFacts
@@ -47,9 +47,9 @@ class PostfixBackend:
         return self._name
 
     @property
-    def family(self) -> Family:
-        """Postfix."""
-        return Family.POSTFIX
+    def place(self) -> Place:
+        """Postfix, with its own configuration directory."""
+        return self._options.place
 
     @property
     def capabilities(self) -> frozenset[Capability]:

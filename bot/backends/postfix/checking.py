@@ -10,14 +10,16 @@ import shutil
 from collections.abc import Iterable
 
 from bot.backends.ports import BackendError, Unreachable
-from bot.backends.postfix.acting import setup, setup_recipients
+from bot.backends.postfix.acting import rebuilt, setup, setup_recipients
 from bot.backends.postfix.command import ENVIRONMENT
 from bot.backends.postfix.directory import Directory
 from bot.backends.postfix.host import LogPosition, PostfixHost
 from bot.backends.postfix.instance import OVERRIDES, Instance
+from bot.backends.postfix.log_rights import log_fix
 from bot.backends.postfix.options import Options
 from bot.backends.postfix.reading import Reader
 from bot.core.finding import Finding
+from bot.core.postfix_place import on_host, tool
 
 CHECK_SECONDS = 9.0
 PORTIONS_LOOKED_AT = 32
@@ -113,8 +115,10 @@ def _config_fix(error: str, prefix: str, options: Options) -> str:
     if "ermission denied" in error:
         return "let the user that runs mfi read that file (chmod o+r, or its group)"
     if "No such file" in error:
-        return f"set {prefix}CONFIG_DIR to the directory that holds main.cf, and build missing tables with postmap"
-    return f"check {prefix}CONFIG_DIR, and that `postconf` works for the user that runs mfi"
+        built = f"build missing tables with {tool(options.place, 'postmap')}{on_host(options.place)}"
+        return f"set {prefix}CONFIG_DIR to the directory that holds main.cf, and {built}"
+    asked = f"`{tool(options.place, 'postconf')}` works{on_host(options.place)} for {_user(options)}"
+    return f"check {prefix}CONFIG_DIR, and that {asked}"
 
 
 async def _queue(said: _Said, options: Options, host: PostfixHost) -> None:
@@ -135,14 +139,17 @@ async def _queue(said: _Said, options: Options, host: PostfixHost) -> None:
 
 
 def _queue_fix(error: str, options: Options) -> str:
-    user = _user(options)
+    user, place = _user(options), options.place
+    where = on_host(place)
     if "not allowed" in error:
-        return f"postconf -e 'authorized_mailq_users = root, {user}' (or static:anyone, which is the default)"
+        allow = f"{tool(place, 'postconf')} -e 'authorized_mailq_users = root, {user}'"
+        return f"as root{where}: {allow} (or static:anyone, which is the default)"
     if "alternate_config_directories" in error:
-        return f"as root: postconf -e 'alternate_config_directories = {options.config_dir}' (default instance)"
+        listed = f'"alternate_config_directories = $(postconf -h alternate_config_directories) {options.config_dir}"'
+        return f"as root{where}: postconf -e {listed} (in the default instance)"
     if "mail system is down" in error.lower():
-        return f"start it: postfix -c {options.config_dir} start"
-    return f"try `postqueue -c {options.config_dir} -j` as {user}; it needs Postfix 3.1 or later"
+        return f"start it{where}: {tool(place, 'postfix')} start"
+    return f"try `{tool(place, 'postqueue')} -j`{where} as {user}; it needs Postfix 3.1 or later"
 
 
 def _user(options: Options) -> str:
@@ -165,11 +172,15 @@ async def _log(said: _Said, options: Options, host: PostfixHost, instance: Insta
         await host.log_since(LogPosition(), instance.settings.get("maillog_file", ""))
     except Unreachable as error:
         line = f"{error}; mail that left is only known to be gone"
-        if "No such file" in line and options.log == "auto":
-            said.note(line, "have Postfix write one (postconf -e maillog_file=/var/log/mail.log) or install rsyslog")
+        if "No such file" in line and options.log != "auto":
+            said.fault(line, f"set {said.prefix}LOG to the file, or to auto (off: do without)")
+        elif "No such file" in line:
+            written = f"{tool(options.place, 'postconf')} -e maillog_file=/var/log/mail.log"
+            said.note(line, f"have Postfix write one{on_host(options.place)} ({written}) or install rsyslog")
         else:
-            user = _user(options)
-            said.fault(line, f"adduser {user} adm, or set {said.prefix}LOG to the file (off: do without)")
+            by_postfix = bool(instance.settings.get("maillog_file"))
+            fix = log_fix(str(error), _user(options), options.place, by_postfix=by_postfix)
+            said.fault(line, f"{fix}; or set {said.prefix}LOG to another file (off: do without)")
     else:
         said.ok("its mail log can be read: how mail leaves is known")
 
@@ -209,11 +220,12 @@ async def _acts(
     said.ok("it may act")
     if instance.overrides is None:
         said.note(f"{OVERRIDES} is not first in transport_maps: mail is returned whole, next hops can't be disabled",
-                  f"as root: {setup(instance, options.config_dir)}")  # fmt: skip
+                  f"as root{on_host(options.place)}: {setup(instance, options.config_dir)}")  # fmt: skip
     elif instance.rejected:
         said.fault(
             f"{OVERRIDES} still rejects {len(instance.rejected)} addresses: an act was cut off",
-            f"take the error: lines out of {options.config_dir}/{OVERRIDES}, then postmap and postfix reload",
+            f"as root{on_host(options.place)}: take the error: lines out of {options.config_dir}/{OVERRIDES}, then "
+            f"{rebuilt(instance, options.config_dir)}",
         )
     for line, fix in _domain_notes(instance, options, directory):
         said.note(line, fix)

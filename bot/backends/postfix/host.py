@@ -21,6 +21,7 @@ from bot.backends.ports import BackendError, OutcomeUnknown, Refused, Unreachabl
 from bot.backends.postfix import command
 from bot.backends.postfix.command import CommandError, CutOff, NotRun, Output
 from bot.backends.postfix.config import FROM_TEXT, PARAMETERS
+from bot.backends.postfix.log_rights import rights_of
 from bot.backends.postfix.options import Options
 
 MOST_LISTING = 4 << 30
@@ -123,7 +124,8 @@ class PostfixHost:
             try:
                 return await asyncio.to_thread(_local_part, path, position)
             except OSError as error:
-                raise Unreachable(f"the mail log {path} can't be read: {error.strerror}") from None
+                rights = rights_of(path)
+                raise Unreachable(f"the mail log {path}{rights} can't be read: {error.strerror}") from None
         words = f"log-since {position.inode} {position.offset}"
         return _remote_part((await self._read(words, ())).output)
 

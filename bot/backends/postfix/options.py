@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.backends.options import BadOptions, Problems, number
+from bot.core.capabilities import POSTFIX_DIRECTORY, Family, Place
 
 OPTIONAL: Mapping[str, str] = {
     "CONFIG_DIR": "Postfix's configuration directory (/etc/postfix)",
@@ -32,7 +33,7 @@ _DIRECTORY = re.compile(r"(?:/[A-Za-z0-9._+-]+)+")
 class Options:
     """One instance. `act`: the words of the command that acts, empty to read only. `log`: auto, off or a path."""
 
-    config_dir: str = "/etc/postfix"
+    config_dir: str = POSTFIX_DIRECTORY
     ssh: str | None = None
     ssh_key: str | None = None
     log: str = "auto"
@@ -42,12 +43,18 @@ class Options:
     act: tuple[str, ...] = ()
     timeout: float = 30.0
 
+    @property
+    def place(self) -> Place:
+        """Where its administrators type."""
+        host = self.ssh.rpartition("@")[2] if self.ssh else None
+        return Place(family=Family.POSTFIX, config_dir=self.config_dir, host=host)
+
     @classmethod
     def parse(cls, settings: Mapping[str, str]) -> Options:
         """From text; raises BadOptions."""
         problems = Problems()
         found = {name: text.strip() for name, text in settings.items() if text.strip()}
-        config_dir = found.get("CONFIG_DIR", "/etc/postfix").rstrip("/")
+        config_dir = found.get("CONFIG_DIR", POSTFIX_DIRECTORY).rstrip("/")
         if not _DIRECTORY.fullmatch(config_dir) or ".." in config_dir:
             problems.add("CONFIG_DIR", "wants an absolute directory such as /etc/postfix, without spaces")
         ssh = found.get("SSH")

@@ -260,7 +260,7 @@ async def test_a_whole_organisation_is_read(reading: Site) -> None:
     before = now()
     found = await backend.snapshot()
     assert found.routed, "mail of no send connector is none's"
-    assert backend.family is Family.EXCHANGE_SERVER
+    assert backend.place.family is Family.EXCHANGE_SERVER
     assert {(m.key, m.recipient, m.code) for m in found.messages or ()} == {
         (reading.key_of(message), VALID, "4.4.316"),
         (reading.key_of(message), INVALID, "4.4.316"),

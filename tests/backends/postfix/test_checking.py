@@ -68,7 +68,7 @@ async def test_a_wrong_directory_is_told(postfix: RealPostfix) -> None:
 async def test_an_unreadable_log_is_told(postfix: RealPostfix) -> None:
     found = await findings(postfix.backend(LOG="/nowhere/mail.log"))
     level, fix = about(found, "/nowhere/mail.log can't be read")
-    assert (level, "adm" in fix, "MFI_RELAY_LOG" in fix) == ("fault", True, True)
+    assert (level, fix) == ("fault", "set MFI_RELAY_LOG to the file, or to auto (off: do without)")
     postfix.shell(f"rm {postfix.home}/log")
     level, fix = about(await findings(postfix.backend()), "only known to be gone")
     assert (level, "maillog_file=" in fix) == ("note", True)

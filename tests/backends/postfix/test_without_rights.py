@@ -33,9 +33,12 @@ async def test_each_missing_right_is_said_with_its_fix(postfix: RealPostfix) -> 
     found = list(await as_nobody(postfix).check())
     assert [f.says.partition(": ")[2] for f in found if f.level == "ok"] == ["5 next hops"]
     queue = fault(found, "the queue can't be read")
-    assert queue.fix == f"as root: postconf -e 'alternate_config_directories = {postfix.config_dir}' (default instance)"
-    log = fault(found, "can't be read by nobody")
-    assert "adduser nobody adm" in log.fix
+    others = "$(postconf -h alternate_config_directories)"
+    listed = f'postconf -e "alternate_config_directories = {others} {postfix.config_dir}" (in the default instance)'
+    assert queue.fix == f"as root on relay.test: {listed}"
+    log = fault(found, f"{postfix.home}/log (root:root 600) can't be read by nobody")
+    assert f"as root on relay.test: chgrp adm {postfix.home}/log && chmod 0640 {postfix.home}/log && usermod" in log.fix
+    assert f"postconf -c {postfix.config_dir} -e maillog_file_permissions=0644" in log.fix
     act = fault(found, "ready was refused")
     assert act.fix.endswith("nobody ALL=(root) NOPASSWD: /usr/local/sbin/mfi-postfix")
 
@@ -49,7 +52,8 @@ async def test_a_fix_names_the_user_that_ssh_takes_where_none_is_set_even_one_wi
     monkeypatch.setattr(os, "getuid", lambda: 54321)
     postfix.shell(f"chmod 0600 {postfix.home}/log")
     found = list(await as_nobody(postfix, SSH="relay.test").check())
-    assert f"adduser {user} adm" in fault(found, "can't be read by nobody").fix
+    assert f"{user} ALL=(root)" in fault(found, "ready was refused").fix
+    assert "usermod -aG adm nobody" in fault(found, "can't be read by nobody").fix, "that is who asked there"
 
 
 async def test_without_rights_nothing_is_read_by_halves_or_done(postfix: RealPostfix) -> None:
