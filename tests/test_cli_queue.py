@@ -15,8 +15,11 @@ import pytest
 
 from bot.cli import run
 from bot.cli.frame import read_settings, with_store
+from bot.terminal.queue_rows import bounce_rows
 from bot.terminal.queues import render_bounced
 from storage import syncs
+from storage.queue_records import Bounce
+from storage.records import MessageStatus
 
 NOW = datetime.now(UTC)
 CONNECTORS = [
@@ -163,7 +166,30 @@ def test_bounced_mail_is_listed_for_resending_and_no_cell_is_a_formula(imported:
     document = json.loads(told(capsys, "--bounced", "--json", "To partner"))
     assert [row["status"] for row in document["bounced"]] == ["rejected", "rejected"]
     assert json.loads(told(capsys, "--bounced", "--json", "To head"))["bounced"] == []
+    assert "raw" not in lines[0]
     assert "No mail bounced in the last 1 h" in told(capsys, "--bounced", "--since", "60m", "To head")
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (
+            f"Reason: [{{LED={REASON} [LastAttemptedServerName=mx.test]}};{{MSG=}};{{FQDN=mx.test}};{{IP=}};{{LRT=}}]",
+            REASON,
+        ),
+        (REASON, REASON),
+        (None, None),
+    ],
+)
+def test_why_mail_bounced_is_told_in_the_servers_words_and_as_read_beside_them(
+    raw: str | None, reason: str | None
+) -> None:
+    bounce = Bounce(
+        backend="contoso", key="1", sender="a@x.test", recipient="b@y.test", connector=None, code=None, reason=raw,
+        received_at=NOW, ended_at=NOW, status=MessageStatus.EXPIRED,
+    )  # fmt: skip
+    (row,) = bounce_rows([bounce])
+    assert (row["reason"], row["raw"]) == (reason, raw)
 
 
 def test_bounces_that_nobody_told_are_said_to_be_presumed() -> None:

@@ -79,8 +79,15 @@ def stale_rows(stale: Iterable[StaleSource]) -> list[Row]:
 
 
 def bounce_rows(bounces: Iterable[Bounce]) -> list[Row]:
-    """One row for each message that came back, the newest first."""
-    return [{name: getattr(bounce, name) for name in BOUNCED_COLUMNS} for bounce in bounces]
+    """One row for each message that came back, the newest first.
+
+    `reason` is what the server said; `raw`, in JSON only, has the frame that a message trace puts around it.
+    """
+    return [
+        {name: getattr(bounce, name) for name in BOUNCED_COLUMNS}
+        | {"reason": own_words(bounce.reason) if bounce.reason else bounce.reason, "raw": bounce.reason}
+        for bounce in bounces
+    ]
 
 
 def _clock_row(queue: QueueSummary, clock: MailClock) -> Row:
