@@ -182,8 +182,10 @@ def _widening(domain: str) -> list[str]:
 def _relayed(connectors: Iterable[Connector], domains: Iterable[DomainFacts]) -> Callable[[str, str], Connector | None]:
     relays = {(d.backend, p) for d in domains if d.type is DomainType.INTERNAL_RELAY for p in _covered(d)}
     on_premises = (c for c in connectors if c.enabled and c.kind is ConnectorKind.ON_PREMISES)
+    # Mail takes neither of these by itself.
+    aside = frozenset({Caution.RULE_SCOPED, Caution.TEST_MODE})
     catch_all = _only_of(
-        (c.backend, c) for c in on_premises if not c.recipient_domains and Caution.RULE_SCOPED not in c.cautions
+        (c.backend, c) for c in on_premises if not c.recipient_domains and aside.isdisjoint(c.cautions)
     )
 
     def carrier(backend: str, domain: str) -> Connector | None:

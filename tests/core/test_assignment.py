@@ -98,6 +98,7 @@ OFF = [connector(1, "contoso.com", smart_hosts=("mail.contoso.com",), enabled=Fa
         (message("user@relay.test"), [CATCH_ALL, replace(CATCH_ALL, id=4, key="K4")], None),
         (message("user@relay.test"), [connector(3)], None),
         (message("user@relay.test"), [replace(CATCH_ALL, cautions=frozenset({Caution.RULE_SCOPED}))], None),
+        (message("user@relay.test"), [CATCH_ALL, replace(CATCH_ALL, id=4, cautions=frozenset({Caution.TEST_MODE}))], 3),
         (message("user@relay.test"), [TWO, CATCH_ALL], 2),
     ],
 )

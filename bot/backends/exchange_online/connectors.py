@@ -118,8 +118,10 @@ def _tls(row: Json, notes: list[str]) -> TlsSetting:
 
 
 def _recipient_domains(row: Json) -> tuple[str, ...]:
-    """Which recipients take this way by themselves. One that only mail-flow rules choose takes none."""
-    if flag(row, "IsTransportRuleScoped"):
+    """Which recipients take this way by themselves. One that only mail-flow rules choose takes none, and one in test
+    mode carries test messages: beside the connector that it stands for, it would leave all mail without an owner.
+    """
+    if flag(row, "IsTransportRuleScoped") or flag(row, "TestMode"):
         return ()
     patterns = [pattern.lower() for pattern in texts(row, "RecipientDomains")]
     if flag(row, "RouteAllMessagesViaOnPremises"):

@@ -67,6 +67,11 @@ def test_tls_settings(value: str | None, setting: TlsSetting) -> None:
     assert notes == ()
 
 
+@pytest.mark.parametrize("aside", ["IsTransportRuleScoped", "TestMode"])
+def test_a_connector_that_mail_does_not_take_by_itself_claims_no_domain(aside: str) -> None:
+    assert connector_facts("exo", {**ROW, aside: True})[0].recipient_domains == ()
+
+
 def test_values_that_nobody_knows_yet_are_told_and_the_connector_is_kept() -> None:
     strange = {**ROW, "TlsSettings": "QuantumValidation", "ConnectorType": "Moon", "SmartHosts": ["a b", "ok.test"]}
     facts, notes = connector_facts("exo", strange)
