@@ -90,13 +90,12 @@ class CmdletTrace:
     async def probe(self, *, patient: bool) -> None:
         """Ask for a single row, to see whether we may."""
         del patient
-        await self._invoker.read("Get-MessageTraceV2", {"ResultSize": 1})
+        await self._invoker.read("Get-MessageTraceV2", {"ResultSize": 1}, spend=self._spend)
 
     async def _spent(self, cmdlet: str, asked: dict[str, Any]) -> Found:
-        """One request of the budget. Where the service wants a pause, none is left until then."""
-        self._spend()
+        """One question, each request of the budget. Where the service wants a pause, none is left until then."""
         try:
-            return await self._invoker.read(cmdlet, asked)
+            return await self._invoker.read(cmdlet, asked, spend=self._spend)
         except Throttled as error:
             self._budget.hold(error.until)
             raise
@@ -105,7 +104,9 @@ class CmdletTrace:
         now = self._wire.now()
         if not self._budget.may_go_on(now):
             until = self._budget.held(now) or now + timedelta(seconds=60)
-            raise Throttled("the tenant's 100 message trace requests per 5 minutes are used up", until)
+            raise Throttled(
+                f"the tenant's {self._budget.quota} message trace requests per 5 minutes are used up", until
+            )
         self._budget.spend(now)
 
 

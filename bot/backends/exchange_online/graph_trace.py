@@ -139,7 +139,9 @@ class GraphTrace:
             now = self._wire.now()
             if not self._budget.may_go_on(now):
                 until = self._budget.held(now) or now + timedelta(seconds=60)
-                raise Throttled("the tenant's 100 message trace requests per 5 minutes are used up", until)
+                raise Throttled(
+                    f"the tenant's {self._budget.quota} message trace requests per 5 minutes are used up", until
+                )
             self._budget.spend(now)
             return await self._wire.send("GET", url, headers=headers)
 

@@ -107,15 +107,25 @@ class Invoker:
         self._pace = _Pace(sleep, monotonic)
         self._connection = str(uuid.uuid4())
 
-    async def read(self, cmdlet: str, parameters: Mapping[str, Any] | None = None, *, api: str = "") -> Found:
-        """Every row that a Get- cmdlet gives. `api`: that endpoint of the official v2.0 API instead."""
+    async def read(
+        self,
+        cmdlet: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        api: str = "",
+        spend: Callable[[], None] = lambda: None,
+    ) -> Found:
+        """Every row that a Get- cmdlet gives. `api`: that endpoint of the official v2.0 API instead.
+
+        `spend` is called before each request, also before one that is sent again, and may raise instead.
+        """
         path = f"v2.0/{self._places.tenant}/{api}" if api else f"beta/{self._places.tenant}/InvokeCommand"
         url = f"{self._places.exo_url}/adminapi/{path}"
         rows: list[Json] = []
         warnings: list[str] = []
         asked: set[str] = set()
         while True:
-            answer = await self._sent(url, cmdlet, parameters or {}, repeatable=True)
+            answer = await self._sent(url, cmdlet, parameters or {}, spend)
             try:
                 page = document(answer.body)
                 rows += listed(page)
@@ -136,33 +146,40 @@ class Invoker:
     async def change(self, cmdlet: str, parameters: Mapping[str, Any]) -> None:
         """Run a Set- cmdlet. Raises OutcomeUnknown when it may have been carried out: read the state."""
         url = f"{self._places.exo_url}/adminapi/beta/{self._places.tenant}/InvokeCommand"
-        answer = await self._sent(url, cmdlet, parameters, repeatable=False)
+        answer = await self._sent(url, cmdlet, parameters)
         if answer.body.strip():
             try:
                 document(answer.body)
             except ValueError:
                 raise OutcomeUnknown(f"Exchange's answer to {cmdlet} can't be read") from None
 
-    async def _sent(self, url: str, cmdlet: str, parameters: Mapping[str, Any], *, repeatable: bool) -> Answer:
-        answer = await self._signed(url, cmdlet, parameters, repeatable=repeatable)
+    async def _sent(
+        self, url: str, cmdlet: str, parameters: Mapping[str, Any], spend: Callable[[], None] | None = None
+    ) -> Answer:
+        """`spend` None: a change, which is not repeated."""
+        answer = await self._signed(url, cmdlet, parameters, spend)
         if answer.status == 401:
             # Nothing was carried out. A token that was taken back, or lacks what was granted since, is exchanged once.
             await self._signin.forget()
-            answer = await self._signed(url, cmdlet, parameters, repeatable=repeatable)
+            answer = await self._signed(url, cmdlet, parameters, spend)
         if answer.status in (200, 204):
             return answer
         permission = MANAGE_V2 if "/v2.0/" in url else MANAGE
-        raise failure(answer, cmdlet, self._signin.registration.role, permission, repeatable=repeatable)
+        raise failure(answer, cmdlet, self._signin.registration.role, permission, repeatable=spend is not None)
 
-    async def _signed(self, url: str, cmdlet: str, parameters: Mapping[str, Any], *, repeatable: bool) -> Answer:
+    async def _signed(
+        self, url: str, cmdlet: str, parameters: Mapping[str, Any], spend: Callable[[], None] | None
+    ) -> Answer:
         token = await self._signin.token(self._places.exo_scope)
         body = {"CmdletInput": {"CmdletName": cmdlet, "Parameters": dict(parameters)}}
 
         async def once() -> Answer:
             async with self._pace:
+                if spend is not None:
+                    spend()
                 return await self._wire.send("POST", url, headers=self._headers(token, cmdlet), json=body)
 
-        return await patiently(once, repeatable=repeatable, clock=self._wire.now, sleep=self._sleep)
+        return await patiently(once, repeatable=spend is not None, clock=self._wire.now, sleep=self._sleep)
 
     def _headers(self, token: str, cmdlet: str) -> dict[str, str]:
         return {

@@ -89,3 +89,13 @@ async def test_the_doctor_names_the_missing_role(sovereign: ExchangeOnlineBacken
     assert any("View-Only Recipients" in finding.fix for finding in found)
     tenant.faults.clear()
     assert not [f for f in await sovereign.check() if f.level == "fault"]
+
+
+async def test_what_is_asked_again_costs_the_budget_too(make: Make, tenant: SandboxTenant) -> None:
+    tenant._sign_in.resources["https://outlook.office365.us"] = "https://outlook.office365.com"
+    small = make(CLOUD="gcc_high", QUOTA="10", BUDGET="10")
+    tenant.faults.set(TenantFault.SERVER_ERROR, on="Get-MessageTraceV2")
+    for _ in range(5):
+        with pytest.raises(Unreachable):
+            await small.snapshot()
+    assert tenant.faults.seen["Get-MessageTraceV2"] == 10
