@@ -68,6 +68,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _count_or_0(text: str) -> int:
+    if not re.fullmatch(r"\d{1,7}", text.strip()):
+        raise ValueError("wants a whole number, 0 for never")
+    return int(text)
+
+
 def _port(text: str) -> int:
     if not re.fullmatch(r"\d{1,5}", text.strip()) or not 0 < int(text) < 65536:
         raise ValueError("wants a port from 1 to 65535")
@@ -268,6 +274,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MFI_OPEN_AFTER", "open_after", _count, "2", "Failed probes in a row that open an incident."),
     Setting("MFI_RESOLVE_AFTER", "resolve_after", _count, "2", "Good probes in a row that resolve one."),
     Setting("MFI_QUEUE_SETTLE", "queue_settle", _seconds, "15m", "Mail that waits for less is in flight, not stuck."),
+    Setting(
+        "MFI_UNASSIGNED_COUNT",
+        "unassigned_count",
+        _count_or_0,
+        "100",
+        "So many stuck messages that belong to no connector open an alert; 0: never.",
+    ),
     Setting("MFI_CRITICAL_AGE", "critical_age", _seconds, "4h", "Critical when the oldest message waits this long."),
     Setting("MFI_CRITICAL_COUNT", "critical_count", _count, "200", "Critical when so many messages wait."),
     Setting("MFI_ESCALATE_AT", "escalate_at", _durations, "4h,12h,20h", "Ages of the oldest message that escalate."),
@@ -309,6 +322,7 @@ class Settings:
     open_after: int
     resolve_after: int
     queue_settle: timedelta
+    unassigned_count: int
     critical_age: timedelta
     critical_count: int
     escalate_at: tuple[timedelta, ...]

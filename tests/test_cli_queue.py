@@ -96,6 +96,39 @@ def test_the_queue_is_a_table_with_bars_and_what_belongs_to_nobody(imported: Non
         assert part in said, part
 
 
+def test_what_belongs_to_no_connector_is_shown_in_full(imported: None, capsys: Any) -> None:
+    assert "What belongs to no known connector: mfi queue unassigned" in told(capsys)
+    said = told(capsys, "unassigned")
+    for part in (
+        "Belonging to no known connector: 2 waiting, the oldest for 1 h", "in files", "How long it has waited",
+        "2 × 4.4.316: 450 4.4.316 Connection refused", "nowhere.test", "app@contoso.test",
+    ):  # fmt: skip
+        assert part in said, part
+    assert "contoso.test " not in said.replace("app@contoso.test ", "")
+    document = json.loads(told(capsys, "unassigned", "--json"))
+    assert [(r["connector"], r["code"], r["waiting"]) for r in document["queue"]] == [(None, "4.4.316", 2)]
+    (row,) = document["connectors"]
+    assert (row["connector"], row["waiting"], row["systems"]) == (None, 2, ["files"])
+    assert row["top"]["domains"] == [{"domain": "nowhere.test", "waiting": 2}]
+    assert document["stale"] == []
+
+
+def test_what_bounced_of_it_is_listed_alone_and_nothing_is_good_news(imported: None, capsys: Any) -> None:
+    assert json.loads(told(capsys, "--bounced", "unassigned", "--json")) == {"bounced": []}
+    gone = [{**one, "Status": "Failed"} for one in rows(2, timedelta(hours=1), "nowhere.test")]
+    Path("gone.json").write_text(json.dumps(gone))
+    assert run(["import", "messages", "gone.json"]) == 0
+    bounced = json.loads(told(capsys, "--bounced", "unassigned", "--json"))["bounced"]
+    assert {(b["recipient"], b["connector"]) for b in bounced} == {(f"user{n}@nowhere.test", None) for n in range(2)}
+    assert "Nothing waits that belongs to no known connector." in told(capsys, "unassigned")
+
+
+def test_a_connector_that_is_called_unassigned_wins(imported: None, capsys: Any) -> None:
+    Path("more.json").write_text(json.dumps([{**CONNECTORS[0], "Name": "Unassigned", "Guid": "another"}]))
+    assert run(["import", "connectors", "more.json"]) == 0
+    assert told(capsys, "unassigned").startswith("Nothing waits at Unassigned.")
+
+
 def test_the_queue_as_json_has_rows_by_code_and_a_clock_for_each_connector(imported: None, capsys: Any) -> None:
     document = json.loads(told(capsys, "--json"))
     assert {(r["connector"], r["code"], r["waiting"]) for r in document["queue"]} == {

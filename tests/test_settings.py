@@ -68,6 +68,8 @@ def test_complete_settings_can_run():
         ("MFI_CA_FILE", "/no/such/file.pem"),
         ("MFI_EGRESS_CHECK", "example.com"),
         ("MFI_OPEN_AFTER", "0"),
+        ("MFI_UNASSIGNED_COUNT", "-1"),
+        ("MFI_UNASSIGNED_COUNT", "some"),
         ("MFI_ESCALATE_AT", "4h,often"),
         ("MFI_LOG_LEVEL", "loud"),
     ],
@@ -161,3 +163,9 @@ def test_a_bad_interval_of_a_mail_system_is_named() -> None:
         load({"MFI_BACKENDS": "cloud=lab", "MFI_CLOUD_INTERVAL": "soon"})
     (problem,) = refused.value.problems
     assert problem.startswith("MFI_CLOUD_INTERVAL wants seconds")
+
+
+@pytest.mark.parametrize(("text", "count"), [("", 100), ("0", 0), ("25", 25)])
+def test_alerts_of_mail_without_a_connector_can_be_switched_off(text: str, count: int) -> None:
+    settings = load({"MFI_UNASSIGNED_COUNT": text})
+    assert (settings.unassigned_count, settings.policy().unassigned_count) == (count, count)

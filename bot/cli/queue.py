@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from bot.core.policy import Policy
-    from bot.core.views import OneQueue, QueueView
+    from bot.core.views import OneQueue, QueueView, UnassignedQueue
     from storage.queue_records import Bounce
 
 MOST_SHOWN = 200
@@ -35,7 +35,7 @@ def _span(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
 
 
 @click.command(
-    epilog="Examples: mfi queue · mfi queue Contoso · mfi queue --bounced --since 7d --csv > bounced.csv",
+    epilog="Examples: mfi queue · mfi queue Contoso · mfi queue unassigned · mfi queue --bounced --csv > bounced.csv",
 )
 @click.argument("connector", required=False)
 @click.option("--bounced", is_flag=True, help="Whose mail came back, to have it sent again.")
@@ -47,7 +47,8 @@ def _span(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
 def queue(connector: str | None, bounced: bool, since: timedelta, as_csv: bool, as_json: bool) -> None:
     """What waits, why, and when it bounces.
 
-    With a CONNECTOR (or the beginning of its name): how old, bouncing when, for whom and from whom.
+    With a CONNECTOR (or the beginning of its name): how old, bouncing when, for whom and from whom. The word
+    unassigned stands for what belongs to no known connector: a content filter that is down, foreign servers.
     """
     if as_csv and (as_json or not bounced):
         raise ExitWith(EXIT_USAGE, "--csv goes with --bounced, and not with --json")
@@ -94,21 +95,27 @@ def _id_of(db: Database, typed: str | None) -> int | None:
 
 
 def _bounced(db: Database, typed: str | None, since: timedelta) -> list[Bounce]:
+    from bot.services.queue_views import means_unassigned
     from storage import queue as stored
 
+    if typed is not None and means_unassigned(db, typed):
+        return stored.bounced(db, unassigned=True, since=now() - since, limit=MOST)
     return stored.bounced(db, connector_id=_id_of(db, typed), since=now() - since, limit=MOST)
 
 
-def _looked(db: Database, typed: str | None, policy: Policy) -> QueueView | OneQueue:
+def _looked(db: Database, typed: str | None, policy: Policy) -> QueueView | OneQueue | UnassignedQueue:
+    from bot.services.queue_views import means_unassigned, unassigned_queue
     from bot.services.views import one_queue, queue_view
 
+    if typed is not None and means_unassigned(db, typed):
+        return unassigned_queue(db, policy, now())
     wanted = _id_of(db, typed)
     one = one_queue(db, wanted, policy, now()) if wanted is not None else None
     return one or queue_view(db, policy, now())
 
 
-def _tell(shown: QueueView | OneQueue, as_json: bool) -> None:
-    from bot.core.views import OneQueue, QueueView
+def _tell(shown: QueueView | OneQueue | UnassignedQueue, as_json: bool) -> None:
+    from bot.core.views import OneQueue, QueueView, UnassignedQueue
     from bot.terminal import queue_rows, queues
 
     if isinstance(shown, OneQueue):
@@ -119,6 +126,13 @@ def _tell(shown: QueueView | OneQueue, as_json: bool) -> None:
             "stale": queue_rows.stale_rows(shown.never_read),
         }
         text = "" if as_json else queues.render_one(shown)
+    elif isinstance(shown, UnassignedQueue):
+        document = {
+            "queue": queue_rows.group_rows(QueueView(now=shown.now, connectors=(), unassigned=shown.queue)),
+            "connectors": [queue_rows.unassigned_row(shown)],
+            "stale": queue_rows.stale_rows(shown.stale),
+        }
+        text = "" if as_json else queues.render_unassigned(shown)
     else:
         document = {
             "queue": queue_rows.group_rows(shown),

@@ -45,12 +45,16 @@ class Reason(StrEnum):
     UNUSED = "that certificate is no longer used"
     BACK = "what was missing is back"
     SETTLED = "it is meant to be so by now"
+    CLEARED = "little of the mail that belongs to no connector still waits"
+    UNWATCHED = "mail that belongs to no connector is not watched"
 
     NOT_OFTEN_ENOUGH = "the probe has not failed often enough"
     BLIND = "we are blind, so our probes say nothing"
     BOT_IS_BLOCKED = "mail flows: only we are blocked"
     IN_FLIGHT = "the mail is too young to be stuck"
     UNCHANGED = "the evidence is the same"
+    FEW = "too little of the mail that belongs to no connector waits"
+    CLOCK_SUSPECT = "the clock is suspect"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +301,7 @@ def _evidence(known: Known | None, trouble: Trouble | None, situation: Situation
         "covers": sorted(covers),
         "marks": list(known.names("marks")) if known else [],
         "waiting": waiting.count if waiting else 0,
-        "left": _coarse_time_left(waiting, situation.now),
+        "left": coarse_time_left(waiting, situation.now),
         "probe": situation.run.code or ("ok" if situation.run.successes else None),
     }
 
@@ -306,7 +310,7 @@ def _covered(trouble: Trouble | None) -> tuple[str, ...]:
     return (trouble.code, trouble.former) if trouble and trouble.former else ()
 
 
-def _coarse_time_left(waiting: CodeCount | None, now: datetime) -> int | None:
+def coarse_time_left(waiting: CodeCount | None, now: datetime) -> int | None:
     """The time to the first bounce in steps that are worth a redraw: hours, near the end ten minutes."""
     if waiting is None:
         return None

@@ -18,6 +18,8 @@ class Policy:
     """Consecutive good probes that resolve one, if nothing waits with its code any more."""
     queue_settle: timedelta = timedelta(minutes=15)
     """Mail younger than this is in flight, not stuck."""
+    unassigned_count: int = 100
+    """So many messages that belong to no connector open an alert once they are stuck; 0: none ever does."""
     critical_age: timedelta = timedelta(hours=4)
     critical_count: int = 200
     critical_before_bounce: timedelta = timedelta(hours=4)

@@ -112,6 +112,10 @@ class IncidentView:
     """From where the mail system connects, where its operator says so."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """The evidence as it was told last: what early warnings and the monitor's own incident are drawn from."""
+    top: TopList = field(default_factory=TopList)
+    """Of mail that belongs to no connector: for whom and from whom most of it is."""
+    stale: tuple[StaleSource, ...] = ()
+    """Of such mail: those of its mail systems that were not read lately."""
 
     @property
     def family(self) -> Family:
@@ -174,6 +178,21 @@ class OneQueue:
     top: TopList = field(default_factory=TopList)
     never_read: tuple[StaleSource, ...] = ()
     """Its mail system, if its queue was tried but never read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnassignedQueue:
+    """What waits at no known connector (`/mfi queue unassigned`).
+
+    `systems`: where it waits. `stale`: the mail systems whose figures are old or missing, which may hold more.
+    """
+
+    now: datetime
+    queue: QueueSummary
+    clock: MailClock = field(default_factory=MailClock)
+    top: TopList = field(default_factory=TopList)
+    systems: tuple[str, ...] = ()
+    stale: tuple[StaleSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

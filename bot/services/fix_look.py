@@ -72,7 +72,7 @@ def known(db: Database, incident_id: int, now: datetime) -> Known | str:
         return f"There is no incident #{incident_id}."
     connector = connectors.get(db, incident.connector_id) if incident.connector_id is not None else None
     if connector is None:
-        return f"#{incident_id} is about the monitor itself: there is no connector to fix."
+        return f"#{incident_id} belongs to no connector: there is none to fix."
     every = [c for c in connectors.every(db) if c.backend == connector.backend and c.id != connector.id]
     waiting, unseen = waiting_at(db, connector.id)
     keys = [m.key for m in waiting]

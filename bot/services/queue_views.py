@@ -16,15 +16,18 @@ from bot.core.evidence import folded, run_of, sample_of
 from bot.core.mail_clock import BOUNCES_OVER, PACE_OVER, MailClock, mail_clock
 from bot.core.policy import Policy
 from bot.core.two_views import disagreement, failing_codes
-from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource
+from bot.core.unassigned import UNASSIGNED
+from bot.core.views import ConnectorView, IncidentView, OneQueue, QueueView, StaleSource, UnassignedQueue
 from bot.services.address_ranges import allowed_from
 from bot.services.triage import RUN_LENGTH, mail_flows
-from storage import messages, probes, queue, syncs
+from storage import connectors, messages, probes, queue, syncs
 from storage.queue_records import QueueClock
 from storage.records import QueueSummary
 
 DETAILED = 60
 """So many connectors, the most urgent ones, are looked at in detail."""
+SHORTEST_WORD = 3
+"""So much of the word "unassigned" at least has to be typed."""
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -108,3 +111,32 @@ def one_queue(db: Database, row: ConnectorView, policy: Policy, now: datetime) -
     return OneQueue(
         row=_detailed(db, row, queue.clock(db, mine), policy, now), top=queue.top(db, mine), never_read=tuple(unread)
     )
+
+
+def means_unassigned(db: Database, typed: str) -> bool:
+    """Is it the word for what belongs to no connector, or its beginning? A connector that is called so wins."""
+    wanted = typed.strip().casefold()
+    if len(wanted) < SHORTEST_WORD or not UNASSIGNED.startswith(wanted):
+        return False
+    found = connectors.find(db, wanted)
+    return not (any(c.name.casefold() == wanted for c in found) if wanted == UNASSIGNED else found)
+
+
+def unassigned_queue(db: Database, policy: Policy, now: datetime) -> UnassignedQueue:
+    """What waits at no known connector, in full."""
+    nowhere = messages.summary(db, None)
+    return UnassignedQueue(
+        now=now,
+        queue=folded(nowhere),
+        clock=clock_of(db, None, nowhere, now),
+        top=queue.top(db, None),
+        systems=tuple(held.backend for held in queue.homeless(db, now, 1)),
+        stale=stale_sources(db, policy, now),
+    )
+
+
+def with_unassigned(db: Database, view: IncidentView, policy: Policy, now: datetime) -> IncidentView:
+    """The incident of mail that belongs to no connector, with that mail."""
+    found, told = unassigned_queue(db, policy, now), view.told.get("systems", ())
+    stale = tuple(source for source in found.stale if source.backend in (*found.systems, *told))
+    return replace(view, queue=found.queue, clock=found.clock, top=found.top, stale=stale)

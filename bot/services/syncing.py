@@ -27,6 +27,7 @@ from bot.services.pace import Pace
 from bot.services.queue_taking import Taking, compare
 from bot.services.steadiness import Steadiness
 from bot.services.triage import SLICE, due_for_triage, triage_many, triage_some
+from bot.services.unassigned import look_at_unassigned
 from bot.services.unreadable import note_miss, note_read
 from knowledge.diagnose import diagnose
 from storage import connectors, domains, incidents, syncs
@@ -187,6 +188,7 @@ class Syncing:
         """Whom to look at besides: the rest of a flood, mail that is stuck by now, connectors no longer watched.
 
         An open incident whose queue is the same is none of these: probes and the time bring it up by themselves.
+        Then what belongs to no connector.
         """
         now = self._clock()
         due = touched | await self._store.read(lambda db: _waiting_for_a_look(db, self._policy, now))
@@ -194,6 +196,9 @@ class Syncing:
             self._store, sorted(due - triaged), self._policy, now, default_channel=self._default_channel,
             steady=self._steadiness.look(),
         )  # fmt: skip
+        await look_at_unassigned(
+            self._store, self._policy, now, default_channel=self._default_channel, steady=self._steadiness.look()
+        )
 
     async def _note_failure(self, name: str, run: int, error: Exception) -> None:
         now, line = self._clock(), " ".join(str(error).split())[:300] or type(error).__name__

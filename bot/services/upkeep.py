@@ -18,6 +18,7 @@ from bot.core.clock import Clock
 from bot.core.policy import Policy
 from bot.services.steadiness import Steadiness
 from bot.services.triage import due_for_triage, is_frozen, triage_many
+from bot.services.unassigned import look_at_unassigned
 from storage import actions, connectors, inbox, incidents, messages, outbox, probes, queue, syncs
 from storage.connection import Store
 from storage.incidents import Waiting
@@ -66,16 +67,18 @@ class Upkeep:
         await self._mend_verifications()
 
     async def tick(self) -> None:
-        """1. Escalate and open what has become due. 2. Sample queues, end mail that nobody reads any more.
+        """1. Escalate and open what has become due, at connectors and for mail that has none.
 
-        3. Forget what is too old. 4. An open incident whose message was given up is tried again: the channel may have
-        been put right. While the clock is not steady nothing is escalated, sampled, ended or forgotten.
+        2. Sample queues, end mail that nobody reads any more. 3. Forget what is too old.
+        4. An open incident whose message was given up is tried again: the channel may have been put right. While the
+        clock is not steady nothing is escalated, sampled, ended or forgotten.
         """
         now, steady = self._clock(), self._steadiness.look()
         proven = self._steadiness.proven
         sampling = steady and _is_due(self._sampled_at, SAMPLE_EVERY, now)
         due = await self._store.read(lambda db: suspects(db, self._policy, now, steady=steady, every_open=sampling))
         await triage_many(self._store, due, self._policy, now, default_channel=self._default_channel, steady=steady)
+        await look_at_unassigned(self._store, self._policy, now, default_channel=self._default_channel, steady=steady)
         if sampling:
             await self._mend_verifications()
             await self._store.write(lambda db: sample_queues(db, now))

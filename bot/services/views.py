@@ -16,6 +16,7 @@ from bot.core.forecast import plain_span
 from bot.core.incidents import UNDONE
 from bot.core.policy import Policy
 from bot.core.two_views import disagreement, failing_codes
+from bot.core.unassigned import UNASSIGNED
 from bot.core.views import ConnectorView, IncidentView, OneQueue, QueueView, StatusView
 from bot.services import queue_views
 from bot.services.address_ranges import allowed_from
@@ -54,10 +55,11 @@ def incident_view(
     told = incidents.last_evidence(db, incident_id)
     connector = connectors.get(db, incident.connector_id) if incident.connector_id else None
     if connector is None:
-        return IncidentView(
+        bare = IncidentView(
             incident=incident, connector=None, queue=QueueSummary(), now=now, events=timeline, previous=previous,
             told=told,
         )  # fmt: skip
+        return queue_views.with_unassigned(db, bare, policy, now) if incident.code == UNASSIGNED else bare
     seen = probes.recent(db, connector.id, RUN_LENGTH)
     run = run_of(seen)
     action = actions.latest_for_incident(db, incident_id)

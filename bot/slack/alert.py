@@ -55,7 +55,8 @@ from bot.slack.text import (
     source,
     when,
 )
-from bot.slack.unreadable import is_unreadable, render_unreadable
+from bot.slack.unassigned import render_unassigned
+from bot.slack.unreadable import is_unassigned, is_unreadable, render_unreadable
 from bot.slack.warning import render_warning
 from bot.slack.wording import (
     KIND_WORDS,
@@ -251,6 +252,8 @@ def _monitor(view: IncidentView, workspace: str) -> Message:
     incident = view.incident
     if is_unreadable(incident):
         return render_unreadable(view, workspace)
+    if is_unassigned(incident):
+        return render_unassigned(view, workspace)
     resolved = incident.state is IncidentState.RESOLVED
     head = f"{emoji(incident)} #{incident.id} {state_words(incident)}: the monitor is blind"
     why = BLIND_BECAUSE.get(str(view.told.get("seen")), BLIND_BECAUSE["4.4.315"])

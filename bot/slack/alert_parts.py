@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bot.core.fix_situation import NEEDS
 from bot.core.forecast import plain_span as span
 from bot.core.incidents import UNDONE
+from bot.core.unassigned import CLEARED, UNASSIGNED, UNWATCHED
 from bot.core.views import IncidentView
 from bot.slack.blocks import Block, button, confirm
 from bot.slack.text import Mrkdwn, code, joined, message_link, mrkdwn, plain, prose, user, when
@@ -30,12 +31,16 @@ RESOLUTIONS = {
     "back": "what was missing is back",
     "read again": "the mail system can be read again",
     "not configured": "the mail system is no longer configured, so it is no longer read",
+    CLEARED: "little of the mail that belongs to no known connector is stuck any more",
+    UNWATCHED: "mail that belongs to no known connector is not watched any more",
     "settled": "it has been so for a while, or the connector was changed: taken as meant",
 }
 
 
 def name_of(view: IncidentView) -> str:
-    """The connector's name as the mail system has it (foreign)."""
+    """The connector's name as the mail system has it (foreign); in our words where there is none."""
+    if view.connector is None and view.incident.code == UNASSIGNED:
+        return "no known connector"
     return view.connector.name if view.connector else MONITOR_NAME
 
 

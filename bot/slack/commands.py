@@ -13,6 +13,7 @@ from bot.core.mail_clock import BOUNCES_OVER
 from bot.core.permissions import Verb
 from bot.core.views import IncidentView
 from bot.services.incidents import acknowledge
+from bot.services.queue_views import means_unassigned, unassigned_queue
 from bot.services.views import connector_views, incident_view, one_queue, queue_view, status_view
 from bot.slack import queues, replies
 from bot.slack.alert import DEFAULT_WORKSPACE
@@ -124,6 +125,8 @@ class Commands:
             now = self._deps.clock()
             view = await self._deps.store.read(lambda db: queue_view(db, self._deps.policy, now))
             await self._answer(call, queues.queue_reply(view))
+        elif await self._means_unassigned(call.argument):
+            await self._queue_of_none(call)
         elif found := await self._one_connector(call, "queue"):
             await self._queue_of(call, found)
 
@@ -135,21 +138,34 @@ class Commands:
         else:
             await self._answer(call, queues.one_queue_reply(one))
 
+    async def _queue_of_none(self, call: Call) -> None:
+        now = self._deps.clock()
+        view = await self._deps.store.read(lambda db: unassigned_queue(db, self._deps.policy, now))
+        await self._answer(call, queues.unassigned_reply(view))
+
     async def _bounced(self, call: Call) -> None:
+        if await self._means_unassigned(call.argument):
+            await self._bounced_of(call, None, unassigned=True)
+            return
         found = await self._one_connector(call, "bounced") if call.argument else None
         if call.argument and found is None:
             return
         await self._bounced_of(call, found)
 
-    async def _bounced_of(self, call: Call, connector: Connector | None) -> None:
+    async def _bounced_of(self, call: Call, connector: Connector | None, *, unassigned: bool = False) -> None:
         now = self._deps.clock()
         bounces = await self._deps.store.read(
             lambda db: queue.bounced(
-                db, connector_id=connector.id if connector else None, since=now - BOUNCES_OVER, limit=MOST_BOUNCED
+                db,
+                connector_id=connector.id if connector else None,
+                unassigned=unassigned,
+                since=now - BOUNCES_OVER,
+                limit=MOST_BOUNCED,
             )
         )
         name = connector.name if connector else None
-        await self._answer(call, queues.bounced_reply(bounces, BOUNCES_OVER, name, most=MOST_BOUNCED))
+        told = queues.bounced_reply(bounces, BOUNCES_OVER, name, most=MOST_BOUNCED, unassigned=unassigned)
+        await self._answer(call, told)
 
     async def _incident(self, call: Call) -> None:
         view = await self._view(call)
@@ -235,6 +251,9 @@ class Commands:
             await self._fixing.open_plan(call.request, incident.id, call.trigger_id)
 
     # --- finding what is meant ---------------------------------------------------------------------------------
+    async def _means_unassigned(self, typed: str) -> bool:
+        return await self._deps.store.read(lambda db: means_unassigned(db, typed))
+
     async def _one_connector(self, call: Call, word: str) -> Connector | None:
         """The connector that is meant, or None after showing the candidates."""
         found, every = await self._deps.store.read(
@@ -266,9 +285,11 @@ class Commands:
                 )
             )
         if view is None:
-            open_ones = await self._deps.store.read(lambda db: connector_views(db, now))
+            open_ones, own = await self._deps.store.read(
+                lambda db: (connector_views(db, now), incidents.open_at(db, None))
+            )
             missing = mrkdwn("There is no incident {}.", code(call.argument, 40)) if call.argument else None
-            listed = replies.open_incidents(open_ones)
+            listed = replies.open_incidents(open_ones, own)
             await self._private(call, replies.note(lines(missing, _how_to_write(call), listed)))
         return view
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.evidence import Sample, SampleKind, own_words
+from bot.core.evidence import NAMELESS, Sample, SampleKind, own_words
 from bot.core.two_views import ABOUT_ADDRESSES, MAIL_SYSTEM
 from bot.core.two_views import conclusion as in_words
+from bot.core.undialled import undialled
 from bot.core.views import AllowedFrom, Difference, Disagreement, IncidentView
 from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, prose, source, when
 from bot.slack.wording import SEEN_FROM_HERE, STAGE_WORDS, ago, count, seconds
@@ -104,6 +105,8 @@ def configured(connector: Connector | None) -> Mrkdwn:
         return Mrkdwn("")
     if connector.smart_hosts:
         return joined([shown_host(h, None, connector.port) for h in connector.smart_hosts[:4]], ", ")
+    if told := undialled(connector):
+        return mrkdwn("{} over {}", code(told.server, 120), told.how)
     domains = joined([code(d, 80) for d in connector.recipient_domains[:4]], ", ")
     return mrkdwn("the MX of {}", domains) if connector.use_mx and domains else Mrkdwn("not named by the connector")
 
@@ -127,12 +130,15 @@ def queue_line(view: IncidentView) -> Mrkdwn:
 
 def code_line(group: CodeCount) -> Mrkdwn:
     """ "42 with 4.4.316: `450 4.4.316 Connection refused…`"."""
-    what = mrkdwn("*{}* with {}", group.count, group.code or "no reason known yet")
+    code_words = "no code" if group.code == NAMELESS else group.code
+    what = mrkdwn("*{}* with {}", group.count, code_words or "no reason known yet")
     return mrkdwn("{}: {}", what, code(own_words(group.reason), 160)) if group.reason else what
 
 
 def probe_line(probe: ProbeRecord | None, view_now: IncidentView) -> Mrkdwn:
     """What our probe saw, where it stopped, and when."""
+    if told := undialled(view_now.connector):
+        return prose(told.words)
     if probe is None:
         return Mrkdwn("not probed yet")
     met = targets(probe)

@@ -7,10 +7,17 @@ from bot.core.views import ConnectorView, StatusView
 from bot.slack.blocks import View, context, divider, header, home, section
 from bot.slack.countdown import by_when, life_bar, pace_words, stale_words
 from bot.slack.evidence import differ_words
-from bot.slack.lists import by_urgency, health_line, stranded_lines, urgent_first, warning_lines, warnings_of
+from bot.slack.lists import (
+    by_urgency,
+    health_line,
+    monitor_line,
+    stranded_lines,
+    urgent_first,
+    warning_lines,
+    warnings_of,
+)
 from bot.slack.queues import stale_lines, unassigned_row
 from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, plain, prose, when
-from bot.slack.unreadable import monitor_words
 from bot.slack.wording import bounce, count, emoji, state_words
 from storage.records import Incident, OutboxState
 
@@ -28,7 +35,7 @@ def home_view(view: StatusView, socket: str, commands: Mrkdwn) -> View:
             section(health_line(view)),
             divider(),
             section(Mrkdwn("*Open incidents*")),
-            *(section(mrkdwn("{} *#{}* {}", emoji(i), num(i.id), monitor_words(i))) for i in view.monitor),
+            *(section(monitor_line(i, view)) for i in view.monitor),
             *(section(_incident(i, v)) for i, v in open_ones[:INCIDENTS_SHOWN]),
             section(_none(stranded) if not open_ones and not view.monitor else Mrkdwn("")),
             section(mrkdwn("… and {} more", len(open_ones) - INCIDENTS_SHOWN))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from bot.core.views import ConnectorView, StatusView
-from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, prose
-from bot.slack.unreadable import is_unreadable
+from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, num, prose, when
+from bot.slack.unreadable import is_unassigned, is_unreadable, monitor_words
 from bot.slack.warning import kind_words, warning_words
 from bot.slack.wording import bounce, count, emoji, state_words
 from storage.records import Incident, Severity
@@ -16,6 +16,9 @@ SHOWN = 15
 """So many lines are shown of one kind."""
 STRANDED_SHOWN = 5
 """So many connectors are named that are off while mail waits behind them."""
+
+LOOK = code("/mfi queue unassigned")
+"""How to look into what belongs to no known connector."""
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 Placed = tuple[Incident, ConnectorView]
@@ -77,11 +80,12 @@ def warning_line(incident: Incident, view: ConnectorView) -> Mrkdwn:
 
 def health_line(view: StatusView) -> Mrkdwn:
     """The state of mail flow in one line."""
-    open_ones = sum(len(v.incidents) for v in view.connectors)
+    own = [i for i in view.monitor if not is_unassigned(i)]
+    open_ones = sum(len(v.incidents) for v in view.connectors) + len(view.monitor) - len(own)
     waits = sum(v.queue.total for v in view.connectors) + view.unassigned.total
-    if any(not is_unreadable(i) for i in view.monitor):
+    if any(not is_unreadable(i) for i in own):
         picture, words = "🙈", "the monitor is blind"
-    elif view.monitor:
+    elif own:
         picture, words = "🙈", "a mail system can't be read"
     elif open_ones:
         picture, words = "🔴", count(open_ones, "open incident")
@@ -98,6 +102,15 @@ def health_line(view: StatusView) -> Mrkdwn:
             mrkdwn("{} waiting", count(waits, "message")),
         ]
     )
+
+
+def monitor_line(incident: Incident, view: StatusView) -> Mrkdwn:
+    """One incident without a connector in a list; of mail that has none, how much waits."""
+    told = mrkdwn("{} *#{}* {}", emoji(incident), num(incident.id), monitor_words(incident))
+    if not is_unassigned(incident):
+        return mrkdwn("{} since {}", told, when(incident.opened_at))
+    first = bounce(view.unassigned.first_expiry_at, view.now)
+    return mrkdwn("{} · {} · {} waiting, {}", told, state_words(incident), view.unassigned.total, first)
 
 
 def incident_line(incident: Incident, view: ConnectorView) -> Mrkdwn:

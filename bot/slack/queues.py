@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from bot.core.forecast import period
 from bot.core.forecast import plain_span as span
 from bot.core.mail_clock import MailClock
-from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource
-from bot.slack.blocks import Message, context, fields, message, section
+from bot.core.unassigned import UNASSIGNED
+from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource, UnassignedQueue
+from bot.slack.blocks import Block, Message, context, fields, message, section
 from bot.slack.countdown import (
     ages_chart,
     bounces_chart,
@@ -22,10 +23,10 @@ from bot.slack.countdown import (
     stale_words,
 )
 from bot.slack.evidence import by_code, code_line, differ, reasons, sample_line
-from bot.slack.lists import SHOWN, by_urgency
+from bot.slack.lists import LOOK, SHOWN, by_urgency
 from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, prose, when
 from bot.slack.wording import bounce, count
-from storage.queue_records import Bounce
+from storage.queue_records import Bounce, TopList
 from storage.records import QueueSummary
 
 SENDERS_SHOWN = 10
@@ -95,6 +96,8 @@ def unassigned_row(queue: QueueSummary, clock: MailClock, now: datetime) -> Mrkd
     return lines(
         mrkdwn("⚪ *belonging to no known connector* · {} · {}", count(queue.total, "message"), by_code(queue)),
         joined([life_bar(clock), mrkdwn("*{}*", bounce(queue.first_expiry_at, now))], " "),
+        by_when(clock),
+        mrkdwn("why, for whom, from whom: {}", LOOK),
     )
 
 
@@ -121,18 +124,54 @@ def one_queue_reply(one: OneQueue) -> Message:
         what = mrkdwn("Nothing is known to wait at {}.", name) if unread else mrkdwn("✅ Nothing waits at {}.", name)
         nothing = lines(unread, what, None if unread else pace_words(clock), stale)
         return message(nothing, [section(nothing)])
-    first = queue.first_expiry_at
-    deadline = mrkdwn(" ({})", when(first)) if first else Mrkdwn("")
-    oldest = span(row.now - queue.oldest_received_at) if queue.oldest_received_at else "unknown"
-    head = lines(
-        unread,
-        mrkdwn("📬 *{}* · *{} waiting*", name, count(queue.total, "message")),
-        mrkdwn("the oldest for {}; *{}*{}", oldest, bounce(first, row.now), deadline),
-        life_bar(clock),
-        stale,
-    )
+    head = lines(unread, _head(mrkdwn("📬 *{}*", name), queue, clock, row.now), stale)
     groups = [group for group in queue.by_code if group.code or row.sample is None]
     why = lines(Mrkdwn("*Why*"), sample_line(row.sample), *map(code_line, groups[:5]))
+    return _in_full(
+        head,
+        clock,
+        [section(why), section(differ(row.disagreement, row.allowed_from))],
+        one.top,
+        mrkdwn("{}: what came back", code(f"/mfi queue bounced {row.connector.name}", 120)),
+    )
+
+
+def unassigned_reply(view: UnassignedQueue) -> Message:
+    """What waits at no known connector: the same, and in which mail systems."""
+    queue, clock = view.queue, view.clock
+    old, unread = stale_lines(view.stale, view.now), any(s.read_at is None for s in view.stale)
+    if not queue.total:
+        what = Mrkdwn("Nothing that belongs to no known connector is known to wait.")
+        fine = Mrkdwn("✅ All waiting mail belongs to a known connector.")
+        nothing = lines(old, what) if unread else lines(fine, pace_words(clock), old)
+        return message(nothing, [section(nothing)])
+    name = Mrkdwn("⚪ *belonging to no known connector*")
+    where = joined([code(system, 60) for system in view.systems[:8]], ", ")
+    told = lines(_head(name, queue, clock, view.now), mrkdwn("in {}", where) if where else None)
+    head = lines(old, told) if unread else lines(told, old)
+    groups = sorted(queue.by_code, key=lambda group: -group.count)
+    return _in_full(
+        head,
+        clock,
+        [section(lines(Mrkdwn("*Why*"), *map(code_line, groups[:8])))],
+        view.top,
+        mrkdwn("{}: what came back", code(f"/mfi queue bounced {UNASSIGNED}")),
+    )
+
+
+def _head(name: Mrkdwn, queue: QueueSummary, clock: MailClock, now: datetime) -> Mrkdwn:
+    first = queue.first_expiry_at
+    deadline = mrkdwn(" ({})", when(first)) if first else Mrkdwn("")
+    oldest = span(now - queue.oldest_received_at) if queue.oldest_received_at else "unknown"
+    return lines(
+        mrkdwn("{} · *{} waiting*", name, count(queue.total, "message")),
+        mrkdwn("the oldest for {}; *{}*{}", oldest, bounce(first, now), deadline),
+        life_bar(clock),
+    )
+
+
+def _in_full(head: Mrkdwn, clock: MailClock, why: Iterable[Block | None], top: TopList, more: Mrkdwn) -> Message:
+    """Bars, reasons and top lists below one head."""
     return message(
         lines(head, by_when(clock), pace_words(clock)),
         [
@@ -142,16 +181,18 @@ def one_queue_reply(one: OneQueue) -> Message:
             section(lines(Mrkdwn("*Bounces unless it leaves*"), hours_spark(clock))),
             bounces_chart(clock),
             section(pace_words(clock)),
-            section(why),
-            section(differ(row.disagreement, row.allowed_from)),
-            fields(
-                _top(Mrkdwn("*To*"), one.top.domains),
-                _top(Mrkdwn("*From*"), [(sender or "<>", number) for sender, number in one.top.senders]),
-            ),
-            context(
-                _looked_at(one), mrkdwn("{}: what came back", code(f"/mfi queue bounced {row.connector.name}", 120))
-            ),
+            *why,
+            fields(*top_columns(top)),
+            context(looked_at(top), more),
         ],
+    )
+
+
+def top_columns(top: TopList) -> tuple[Mrkdwn | None, Mrkdwn | None]:
+    """For whom and from whom most of it is, as two cells."""
+    return (
+        _top(Mrkdwn("*To*"), top.domains),
+        _top(Mrkdwn("*From*"), [(sender or "<>", number) for sender, number in top.senders]),
     )
 
 
@@ -160,16 +201,19 @@ def _top(title: Mrkdwn, counted: Sequence[tuple[str, int]]) -> Mrkdwn | None:
     return lines(title, *shown) if shown else None
 
 
-def _looked_at(one: OneQueue) -> Mrkdwn:
-    top = one.top
+def looked_at(top: TopList) -> Mrkdwn:
+    """That only some were counted for these; empty where all were."""
     if not top.looked_at or top.looked_at >= top.waiting:
         return Mrkdwn("")
     return mrkdwn("To and From: of the {} oldest", top.looked_at)
 
 
-def bounced_reply(bounces: Sequence[Bounce], since: timedelta, name: str | None, *, most: int) -> Message:
+def bounced_reply(
+    bounces: Sequence[Bounce], since: timedelta, name: str | None, *, most: int, unassigned: bool = False
+) -> Message:
     """Whose mail came back, the most first, and how to get the whole list."""
-    where = mrkdwn(" at {}", code(name, 100)) if name else Mrkdwn("")
+    nowhere = Mrkdwn(" of what belongs to no known connector" if unassigned else "")
+    where = mrkdwn(" at {}", code(name, 100)) if name else nowhere
     if not bounces:
         nothing = mrkdwn("✅ No mail bounced{} in the last {}, as far as the mail systems tell.", where, period(since))
         return message(nothing, [section(nothing)])
@@ -187,8 +231,9 @@ def bounced_reply(bounces: Sequence[Bounce], since: timedelta, name: str | None,
     ]
     more = len(senders) - SENDERS_SHOWN
     rest = mrkdwn("… and {}", count(more, "more sender", "more senders")) if more > 0 else None
+    of = f" {UNASSIGNED}" if unassigned else ""
     how = lines(
         Mrkdwn("*The whole list, to have it sent again*: on the bot's host"),
-        code("mfi queue --bounced --csv > bounced.csv"),
+        code(f"mfi queue --bounced{of} --csv > bounced.csv"),
     )
     return message(lines(head, *rows[:5]), [section(head), section(lines(*rows, rest)), section(how)])

@@ -7,15 +7,18 @@ from difflib import get_close_matches
 
 from bot.core.events import EventKind
 from bot.core.permissions import Admins, Decision
+from bot.core.undialled import undialled
 from bot.core.views import ConnectorView, IncidentView, StatusView
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, actions, button, context, message, section
 from bot.slack.countdown import stale_words
 from bot.slack.evidence import Target, cause_words, configured, shown_host, targets
 from bot.slack.lists import (
+    LOOK,
     SHOWN,
     health_line,
     incident_line,
+    monitor_line,
     some,
     stranded_lines,
     urgent_first,
@@ -33,6 +36,7 @@ from bot.slack.wording import (
     count,
     emoji,
     seconds,
+    state_words,
 )
 from knowledge.article import Article
 from storage.records import Connector, Incident, IncidentState, OutboxState, ProbeRecord
@@ -102,10 +106,7 @@ def status_reply(view: StatusView, socket: str) -> Message:
 
 
 def _monitor_lines(view: StatusView) -> Mrkdwn:
-    shown = [
-        mrkdwn("{} *#{}* {} since {}", emoji(i), num(i.id), monitor_words(i), when(i.opened_at)) for i in view.monitor
-    ]
-    return lines(*shown)
+    return lines(*(monitor_line(incident, view) for incident in view.monitor))
 
 
 def _own_lines(view: StatusView, socket: str) -> Iterable[Mrkdwn]:
@@ -118,7 +119,10 @@ def _own_lines(view: StatusView, socket: str) -> Iterable[Mrkdwn]:
     yield mrkdwn("Last probe: {}", ago(max(probes), view.now)) if probes else Mrkdwn("Last probe: none yet")
     yield from (mrkdwn("Mail system {}: {}", code(name, 60), prose(said, 300)) for name, said in view.syncs.items())
     if view.unassigned.total:
-        yield mrkdwn("{} belong to no known connector", count(view.unassigned.total, "waiting message"))
+        yield mrkdwn(
+            "{} to no known connector: {}",
+            count(view.unassigned.total, "waiting message belongs", "waiting messages belong"), LOOK,
+        )  # fmt: skip
 
 
 def connectors_reply(views: Sequence[ConnectorView]) -> Message:
@@ -172,6 +176,8 @@ def _picture(view: ConnectorView) -> str:
 def _probe_words(view: ConnectorView) -> Mrkdwn:
     if not view.connector.enabled:
         return Mrkdwn("disabled")
+    if told := undialled(view.connector):
+        return prose(told.short)
     if view.probe is None:
         return Mrkdwn("not probed yet")
     if view.probe.nothing_probed:
@@ -200,6 +206,8 @@ def probe_reply(connector: Connector, probe: ProbeRecord) -> Message:
 def probe_verdict(connector: Connector, probe: ProbeRecord) -> Mrkdwn:
     """One line on one probe."""
     name, took = code(connector.name, 100), seconds(probe.elapsed_ms)
+    if told := undialled(connector):
+        return mrkdwn("⚪ {}: {}", name, told.words)
     if probe.nothing_probed:
         return mrkdwn("⚪ {}: there is nothing to dial", name)
     if probe.ok:
@@ -276,9 +284,10 @@ def already(reason: str, incident: Incident | None) -> Mrkdwn:
     return lines(sentence(reason, (incident.acknowledged_by,)), mrkdwn("That was {}.", when(at)) if at else None)
 
 
-def open_incidents(views: Sequence[ConnectorView]) -> Mrkdwn:
-    """The open incidents, one line each, the most urgent first; then the warnings."""
-    shown = [incident_line(incident, view) for incident, view in urgent_first(views)]
+def open_incidents(views: Sequence[ConnectorView], own: Sequence[Incident] = ()) -> Mrkdwn:
+    """The open incidents, one line each: those without a connector (`own`), then the most urgent; then the warnings."""
+    shown = [mrkdwn("{} *#{}* {} · {}", emoji(i), num(i.id), monitor_words(i), state_words(i)) for i in own]
+    shown += [incident_line(incident, view) for incident, view in urgent_first(views)]
     now = lines(Mrkdwn("*Open now*"), some(shown)) if shown else Mrkdwn("No incident is open.")
     return lines(now, warning_lines(views))
 

@@ -16,6 +16,7 @@ from bot.slack.alert import RESOLUTIONS, UNDO, name_of, waiting
 from bot.slack.alert_parts import APPROVE, DECLINE, left_behind, stays_behind
 from bot.slack.blocks import Message, actions, button, confirm, message, section
 from bot.slack.text import Mrkdwn, code, joined, lines, mrkdwn, plain, prose, user, when
+from bot.slack.unreadable import is_unassigned
 from bot.slack.warning import threshold
 from bot.slack.wording import STAGE_WORDS, bounce, count, seconds
 from storage.records import IncidentEvent
@@ -93,7 +94,8 @@ def _evidence(_event: IncidentEvent, view: IncidentView) -> Mrkdwn:
 def _critical(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
     reason = event.data.get("reason")
     why = mrkdwn(": {}", reason) if reason else Mrkdwn("")
-    return mrkdwn("🔴 {} is *critical* now{}. {}.", code(name_of(view), 100), why, waiting(view))
+    what = Mrkdwn("Mail of no known connector") if is_unassigned(view.incident) else code(name_of(view), 100)
+    return mrkdwn("🔴 {} is *critical* now{}. {}.", what, why, waiting(view))
 
 
 def _escalated(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
@@ -101,12 +103,12 @@ def _escalated(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
     first = _moment(event.data.get("first_bounce_at")) or view.queue.first_expiry_at
     number = event.data.get("waiting")
     waits = count(number, "message") if isinstance(number, int) else "mail"
+    here = mrkdwn("at {} ({})", code(name_of(view), 100), view.incident.code)
     return mrkdwn(
-        "🔴 {}: {} still waiting at {} ({}); *{}*{}.",
+        "🔴 {}: {} still waiting {}; *{}*{}.",
         mark,
         waits,
-        code(name_of(view), 100),
-        view.incident.code,
+        Mrkdwn("at no known connector") if is_unassigned(view.incident) else here,
         bounce(first, view.now),
         mrkdwn(" ({})", when(first)) if first else Mrkdwn(""),
     )

@@ -1,8 +1,12 @@
-"""A mail system that can't be read: which one, since when, why, what to do, and what is stale meanwhile. Pure."""
+"""A mail system that can't be read: which one, since when, why, what to do, and what is stale meanwhile. Pure.
+
+Also how incidents that belong to no connector are told apart, in a few words.
+"""
 
 from __future__ import annotations
 
 from bot.core.foresight import moment
+from bot.core.unassigned import UNASSIGNED
 from bot.core.views import IncidentView
 from bot.slack.alert_parts import ack_button, history
 from bot.slack.blocks import Message, actions, context, header, message, section
@@ -26,8 +30,15 @@ def is_unreadable(incident: Incident) -> bool:
     return incident.connector_id is None and incident.code.startswith(PREFIX)
 
 
+def is_unassigned(incident: Incident) -> bool:
+    """Is it about mail that belongs to no connector? Then it is an outage, although it has no connector either."""
+    return incident.connector_id is None and incident.code == UNASSIGNED
+
+
 def monitor_words(incident: Incident) -> Mrkdwn:
-    """What an incident of the monitor itself says, in a few words."""
+    """What an incident without a connector says, in a few words."""
+    if is_unassigned(incident):
+        return Mrkdwn("mail that belongs to no known connector is stuck")
     if is_unreadable(incident):
         return mrkdwn("mail system {} can't be read", code(incident.code.removeprefix(PREFIX), 60))
     return Mrkdwn("the monitor is blind")

@@ -31,7 +31,12 @@ WORDS = (
     Word("probe", "probe <connector|all>", "Test a connector's server now", "probe Contoso", Verb.PROBE),
     Word("status", "status", "Is mail flowing, and is mfi itself well?", "status"),
     Word("connectors", "connectors", "Every connector with its last probe and queue", "connectors"),
-    Word("queue", "queue [connector|bounced]", "What waits, when it bounces; or what came back", "queue Contoso"),
+    Word(
+        "queue",
+        "queue [connector|unassigned|bounced]",
+        "What waits, when it bounces; what belongs to no connector; or what came back",
+        "queue Contoso",
+    ),
     Word("incident", "incident [id]", "One incident with its timeline; without an id, the open ones", "incident 12"),
     Word("ack", "ack <id>", "Say that you look after an incident", "ack 12", Verb.ACK),
     Word("fix", "fix <id>", "See the fix plan in numbers, choose, confirm", "fix 12", Verb.FIX),

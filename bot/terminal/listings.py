@@ -11,8 +11,11 @@ from sqlite_utils import Database
 from bot.core.forecast import plain_span
 from bot.core.foresight import WARNED_WORDS
 from bot.core.policy import Policy
+from bot.core.unassigned import UNASSIGNED
+from bot.core.undialled import undialled_by
 from bot.services.monitor import BLIND
 from bot.services.views import connector_views
+from bot.terminal.queues import NOWHERE
 from bot.terminal.tables import table
 from storage import incidents, outbox
 from storage.connection import Store
@@ -117,12 +120,14 @@ def _waiting_word(row: Mapping[str, Any], now: datetime) -> str:
 
 
 def _probe_word(row: Mapping[str, Any], now: datetime) -> str:
+    if not row["next_hops"] and (told := undialled_by(row["name"])):
+        return told.short
     if row["ok"] is None:
         return "nothing to dial" if row["probed_at"] else "not probed yet"
     return f"{'ok' if row['ok'] else row['status']}, {_ago(row['probed_at'], now)}"
 
 
-CODE_WORDS = {BLIND: "the monitor is blind", **WARNED_WORDS}
+CODE_WORDS = {BLIND: "the monitor is blind", UNASSIGNED: "mail is stuck", **WARNED_WORDS}
 """Codes that are our own, in words."""
 
 _COLUMNS: dict[str, dict[str, Callable[[Mapping[str, Any], datetime], str]]] = {
@@ -140,7 +145,7 @@ _COLUMNS: dict[str, dict[str, Callable[[Mapping[str, Any], datetime], str]]] = {
             r["state"] if r["state"] == IncidentState.RESOLVED else f"{r['state']}, {r['severity']}"
         ),
         "Code": lambda r, now: CODE_WORDS.get(r["code"], r["code"]),
-        "Connector": lambda r, now: r["connector"] or "the monitor",
+        "Connector": lambda r, now: r["connector"] or (NOWHERE if r["code"] == UNASSIGNED else "the monitor"),
         "Opened": lambda r, now: _ago(r["opened_at"], now),
     },
     "outbox": {

@@ -8,8 +8,8 @@ from typing import Any
 from bot.core.evidence import Sample, own_words
 from bot.core.mail_clock import MailClock
 from bot.core.two_views import MAIL_SYSTEM, conclusion
-from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource
-from storage.queue_records import Bounce
+from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource, UnassignedQueue
+from storage.queue_records import Bounce, TopList
 from storage.records import QueueSummary
 
 Row = dict[str, Any]
@@ -62,14 +62,24 @@ def connector_row(view: ConnectorView) -> Row:
 
 def one_row(one: OneQueue) -> Row:
     """One connector in full."""
-    top = one.top
+    return {**connector_row(one.row), "top": _top_row(one.top)}
+
+
+def unassigned_row(view: UnassignedQueue) -> Row:
+    """What belongs to no connector, in full: connector null."""
     return {
-        **connector_row(one.row),
-        "top": {
-            "domains": [{"domain": name, "waiting": number} for name, number in top.domains],
-            "senders": [{"sender": name, "waiting": number} for name, number in top.senders],
-            "looked_at": top.looked_at,
-        },
+        "connector": None,
+        **_clock_row(view.queue, view.clock),
+        "systems": list(view.systems),
+        "top": _top_row(view.top),
+    }
+
+
+def _top_row(top: TopList) -> Row:
+    return {
+        "domains": [{"domain": name, "waiting": number} for name, number in top.domains],
+        "senders": [{"sender": name, "waiting": number} for name, number in top.senders],
+        "looked_at": top.looked_at,
     }
 
 

@@ -15,9 +15,11 @@ from bot.core.evidence import Sample, SampleKind, own_words
 from bot.core.forecast import plain_span
 from bot.core.mail_clock import HOURS, MailClock, pace_in_words
 from bot.core.two_views import MAIL_SYSTEM, conclusion
-from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource
+from bot.core.unassigned import UNASSIGNED
+from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource, UnassignedQueue
 from bot.terminal.tables import one_line, printed
-from storage.records import QueueSummary
+from storage.queue_records import TopList
+from storage.records import CodeCount, QueueSummary
 
 NOWHERE = "(no known connector)"
 _GAUGE, _BAR = 8, 24
@@ -50,6 +52,8 @@ def render_overview(view: QueueView) -> str:
         table.add_row(NOWHERE, *cells, Text(one_line(_reasons(view.unassigned, None))))
     by_when = _by_when([*(v.clock for v in shown), view.unassigned_clock])
     below = [Text(""), Text(f"Bounces unless it leaves: {by_when}", "bold")] if by_when else []
+    if view.unassigned.total:
+        below.append(Text(f"What belongs to {NOWHERE.strip('()')}: mfi queue {UNASSIGNED}"))
     return printed(*unread, table, *below, *old)
 
 
@@ -105,41 +109,67 @@ def render_one(one: OneQueue) -> str:
         if unread:
             return printed(*unread, Text(f"Nothing is known to wait at {name}."))
         return printed(Text(f"Nothing waits at {name}."), *stale, *_moves(clock))
-    oldest = plain_span(row.now - queue.oldest_received_at) if queue.oldest_received_at else "unknown"
-    head = Text.assemble(
-        (one_line(row.connector.name), "bold"), f": {queue.total:,} waiting, the oldest for {oldest}; ",
-        (_first(queue.first_expiry_at, row.now), "bold"),
+    head = _head(row.connector.name, queue, row.now)
+    return printed(*unread, head, *_life(clock), *stale, *_in_full(queue, clock, _why(row), one.top))
+
+
+def render_unassigned(view: UnassignedQueue) -> str:
+    """What waits at no known connector: the same, and in which mail systems."""
+    queue, clock, old = view.queue, view.clock, _stale(view.stale, view.now)
+    if not queue.total:
+        unread = any(s.read_at is None for s in view.stale)
+        nothing = "Nothing is known to wait" if unread else "Nothing waits"
+        return printed(*old, Text(f"{nothing} that belongs to no known connector."), *_moves(clock))
+    where = Text(f"in {', '.join(one_line(system) for system in view.systems)}")
+    why = _groups(sorted(queue.by_code, key=lambda group: -group.count)[:8])
+    return printed(
+        _head("Belonging to no known connector", queue, view.now), *_life(clock), *([where] if view.systems else []),
+        *old, *_in_full(queue, clock, why, view.top),
     )  # fmt: skip
-    parts: list[RenderableType] = [
-        *unread,
-        head,
-        Text(gauge(clock.life, 1.0, 40), _life_style(clock.life)),
-        *stale,
-        *_moves(clock),
-    ]
+
+
+def _head(name: str, queue: QueueSummary, now: datetime) -> Text:
+    oldest = plain_span(now - queue.oldest_received_at) if queue.oldest_received_at else "unknown"
+    return Text.assemble(
+        (one_line(name), "bold"), f": {queue.total:,} waiting, the oldest for {oldest}; ",
+        (_first(queue.first_expiry_at, now), "bold"),
+    )  # fmt: skip
+
+
+def _life(clock: MailClock) -> list[RenderableType]:
+    return [Text(gauge(clock.life, 1.0, 40), _life_style(clock.life))]
+
+
+def _in_full(
+    queue: QueueSummary, clock: MailClock, why: Sequence[RenderableType], top: TopList
+) -> list[RenderableType]:
+    parts: list[RenderableType] = [*_moves(clock)]
     parts += ["", Text("How long it has waited", "bold"), _bars([(b.name, b.count) for b in clock.bands], _BAND_STYLES)]
     overdue = [("overdue", clock.overdue)] if clock.overdue else []
     due = [*overdue, *((f"within {d.hours} h", d.count) for d in clock.due)]
     parts += ["", Text("Bounces unless it leaves", "bold"), _bars(due, ("red",) * len(due), queue.total)]
-    parts += ["", Text("Why", "bold"), *_why(row)]
+    parts += ["", Text("Why", "bold"), *why]
     for title, counted in (
-        ("To", one.top.domains),
-        ("From", [(sender or "<>", number) for sender, number in one.top.senders]),
+        ("To", top.domains),
+        ("From", [(sender or "<>", number) for sender, number in top.senders]),
     ):
         if counted:
             parts += ["", Text(title, "bold"), _bars(counted, ("cyan",) * len(counted))]
-    return printed(*parts)
+    return parts
 
 
 def _why(row: ConnectorView) -> list[RenderableType]:
-    groups = [g for g in row.queue.by_code if g.code or row.sample is None][:5]
-    told: list[RenderableType] = [Text(f"  {g.count:,} × {g.code or 'no reason yet'}{_said(g.reason)}") for g in groups]
+    told = _groups([g for g in row.queue.by_code if g.code or row.sample is None][:5])
     if row.sample is not None:
         told.insert(0, Text(f"  {sample_words(row.sample)}"))
     if row.disagreement is not None:
         system = row.allowed_from.system if row.allowed_from else MAIL_SYSTEM
         told.append(Text(f"  Queue and probe disagree. {conclusion(row.disagreement, system)}", "yellow"))
     return told
+
+
+def _groups(groups: Iterable[CodeCount]) -> list[RenderableType]:
+    return [Text(f"  {g.count:,} × {g.code or 'no reason yet'}{_said(g.reason)}") for g in groups]
 
 
 def _said(reason: str | None) -> str:

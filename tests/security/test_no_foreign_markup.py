@@ -158,6 +158,15 @@ def _templates() -> Iterator[tuple[str, Template]]:
             f"{code} thread",
             lambda f, c=code: render_event(World(f).event(EventKind.WARNED, mark=f), _warning(f, c)),
         )
+    for state in IncidentState:
+        yield f"unassigned {state}", lambda f, s=state: render_alert(World(f).unassigned_view(s), ABOUT, f)
+    for kind in (EventKind.CRITICAL, EventKind.ESCALATED, EventKind.RESOLVED):
+        yield (
+            f"unassigned thread {kind}",
+            lambda f, k=kind: render_event(World(f).event(k, actor=f, **EVENT_DATA[k](f)), World(f).unassigned_view()),
+        )
+    yield "queue of no connector", lambda f: queues.unassigned_reply(World(f).unassigned())
+    yield "empty queue of no connector", lambda f: queues.unassigned_reply(World(f).unassigned(queue=World(f).queue(0)))
     yield "alert unknown code", lambda f: render_alert(_recoded(World(f), f), articles().for_code(f))
     yield "alert monitor", lambda f: render_alert(World(f).view(connector=None), ABOUT)
     yield (

@@ -8,9 +8,17 @@ from typing import Any
 
 from bot.core.evidence import Sample, SampleKind
 from bot.core.mail_clock import MailClock, mail_clock
-from bot.core.views import AllowedFrom, ConnectorView, OneQueue, QueueView, StaleSource
+from bot.core.views import (
+    AllowedFrom,
+    ConnectorView,
+    IncidentView,
+    OneQueue,
+    QueueView,
+    StaleSource,
+    UnassignedQueue,
+)
 from storage.queue_records import Bounce, Flow, QueueClock, TopList
-from storage.records import MessageStatus, QueueSummary
+from storage.records import IncidentState, MessageStatus, QueueSummary
 
 NOW = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -22,6 +30,8 @@ class QueueWorld:
     text: Any
     queue: Any
     row: Any
+    incident: Any
+    event: Any
 
     def clock(self, count: int = 42, bounced: int = 12) -> MailClock:
         """Two thirds came in five hours ago and bounce first; the rest is an hour old."""
@@ -50,14 +60,39 @@ class QueueWorld:
             stale=(old,) if stale else (),
         )
 
-    def one_queue(self, **changes: Any) -> OneQueue:
-        top = TopList(
+    def top(self) -> TopList:
+        return TopList(
             domains=((self.text("contoso.com"), 30), (self.text("fabrikam.test"), 12)),
             senders=((self.text("app@fabrikam.test"), 42),),
             looked_at=20,
             waiting=42,
         )
-        return OneQueue(row=self.row(**changes), top=top)
+
+    def one_queue(self, **changes: Any) -> OneQueue:
+        return OneQueue(row=self.row(**changes), top=self.top())
+
+    def unassigned(self, **changes: Any) -> UnassignedQueue:
+        """42 wait in one mail system that is read, and one that is not may hold more."""
+        made = UnassignedQueue(
+            now=NOW,
+            queue=self.queue(),
+            clock=self.clock(),
+            top=self.top(),
+            systems=(self.text("relay"),),
+            stale=(StaleSource(backend=self.text("exo"), read_at=NOW - HOUR, error=self.text("HTTP 503")),),
+        )
+        return replace(made, **changes)
+
+    def unassigned_view(self, state: IncidentState = IncidentState.FIRING, **changes: Any) -> IncidentView:
+        """The incident of that mail."""
+        known = {key: changes.pop(key) for key in ("severity", "resolution", "resolved_at") if key in changes}
+        incident = self.incident(state, connector_id=None, code="unassigned", **known)
+        found = self.unassigned()
+        made = IncidentView(
+            incident=incident, connector=None, queue=found.queue, now=NOW, clock=found.clock, top=found.top,
+            stale=found.stale, told={"systems": [self.text("relay")]}, events=(self.event("opened", by="queue"),),
+        )  # fmt: skip
+        return replace(made, **changes)
 
     def bounce(self, sender: str = "app@fabrikam.test", **changes: Any) -> Bounce:
         made = Bounce(

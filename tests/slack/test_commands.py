@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from bot.core.policy import Policy
+from bot.services.unassigned import look_at_unassigned
 from bot.slack.commands import MOST_PROBED
 from storage import audit, incidents, messages
 from storage.records import ConnectorKind, IncidentState, MessageFacts, MessageStatus
@@ -48,12 +50,12 @@ async def test_explain_of_small_talk_says_what_to_paste(live: Any) -> None:
 
 @pytest.mark.parametrize("line", ["", "help", "HELP"])
 async def test_help_lists_the_words(live: Any, line: str) -> None:
-    assert "/mfi queue [connector|bounced]" in shown(await live.command(line, READER))
+    assert "/mfi queue [connector|unassigned|bounced]" in shown(await live.command(line, READER))
 
 
 @pytest.mark.parametrize(("line", "public"), [("share", 0), ("share help", 1)])
 async def test_help_that_nobody_asked_for_is_no_matter_of_the_channel(live: Any, line: str, public: int) -> None:
-    assert "/mfi queue [connector|bounced]" in shown(await live.command(line, READER))
+    assert "/mfi queue [connector|unassigned|bounced]" in shown(await live.command(line, READER))
     assert len(live.slack.messages(CHANNEL)) == public
 
 
@@ -129,7 +131,7 @@ def held(connector: Any, key: str, **more: Any) -> tuple[MessageFacts, int]:
     return MessageFacts(**(usual | more)), connector.id
 
 
-async def queued(live: Any, *rows: tuple[MessageFacts, int]) -> None:
+async def queued(live: Any, *rows: tuple[MessageFacts, int | None]) -> None:
     await live.store.write(lambda db: messages.sync(db, "lab", rows, live.now, complete=True))
 
 
@@ -140,6 +142,81 @@ async def test_the_queue_of_one_connector_has_its_bars_and_top_lists(live: Any) 
     for part in ("*7 messages waiting*", "How long it has waited", "4-8 h     ████████████", "`app@fabrikam.test` 7"):
         assert part in said, part
     assert "*7 messages waiting*" in shown(await live.command("queue", READER))
+
+
+def homeless(key: str, **more: Any) -> tuple[MessageFacts, None]:
+    """What belongs to no connector."""
+    reason = "connect to 127.0.0.1[127.0.0.1]:10024: Connection refused"
+    return MessageFacts(
+        backend="lab", key=key, recipient="one@nowhere.test", sender="app@fabrikam.test", code=None, reason=reason,
+        received_at=NOW - 5 * HOUR, expires_at=NOW + 19 * HOUR, **more,
+    ), None  # fmt: skip
+
+
+async def stuck(live: Any, *rows: tuple[MessageFacts, Any]) -> None:
+    policy = Policy(unassigned_count=3)
+    await queued(live, *rows)
+    await look_at_unassigned(live.store, policy, live.now, default_channel=CHANNEL, steady=True)
+
+
+@pytest.mark.parametrize("line", ["queue unassigned", "queue Unassigned", "queue unas"])
+async def test_what_belongs_to_no_connector_can_be_looked_into(live: Any, line: str) -> None:
+    connector = await live.connector()
+    await queued(live, held(connector, "m1"), *(homeless(f"h{n}") for n in range(7)))
+    said = shown(await live.command(line, READER))
+    for part in (
+        "*belonging to no known connector* · *7 messages waiting*", "in `lab`", "4-8 h     ████████████",
+        "*7* with no code: `connect to 127.0.0.1[127.0.0.1]:10024: Connection refused`", "`nowhere.test` 7",
+        "`/mfi queue bounced unassigned`",
+    ):  # fmt: skip
+        assert part in said, part
+    assert "`/mfi queue unassigned`" in shown(await live.command("queue", READER))
+    assert "7 waiting messages belong to no known connector: `/mfi queue unassigned`" in shown(
+        await live.command("status", READER)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "connectors"),
+    [
+        ("Unassigned", "queue unassigned", True),
+        ("Unassigned mail", "queue unassigned", False),
+        ("Unassigned mail", "queue unas", True),
+        ("Unassigned mail", "queue un", True),
+    ],
+)
+async def test_a_connector_that_is_really_called_so_wins(live: Any, name: str, line: str, connectors: bool) -> None:
+    await live.connector(name=name)
+    said = shown(await live.command(line, READER))
+    assert (f"Nothing waits at `{name}`" in said) is connectors
+    assert ("All waiting mail belongs to a known connector." in said) is not connectors
+
+
+async def test_what_bounced_of_what_belongs_to_no_connector_is_told_alone(live: Any) -> None:
+    rows = (held(await live.connector(), "m1"), homeless("h1"), homeless("h2"))
+    await queued(live, *rows)
+    await queued(live, *((replace(facts, status=MessageStatus.EXPIRED), owner) for facts, owner in rows))
+    said = shown(await live.command("queue bounced unassigned", READER))
+    assert "*2 messages bounced* of what belongs to no known connector" in said
+    assert "mfi queue --bounced unassigned --csv" in said
+
+
+async def test_the_incident_of_such_mail_is_shown_listed_and_acknowledged(live: Any) -> None:
+    await stuck(live, *(homeless(f"h{n}") for n in range(3)))
+    said = shown(await live.command("incident 1", READER))
+    for part in (
+        "#1 Firing, critical: mail that belongs to no known connector is stuck",
+        "3 messages wait",
+        "*Timeline*",
+    ):
+        assert part in said, part
+    assert "blind" not in said
+    assert "*#1* mail that belongs to no known connector is stuck" in shown(await live.command("incident", READER))
+    status = shown(await live.command("status", READER))
+    assert "1 open incident" in status
+    assert "*#1* mail that belongs to no known connector is stuck · Firing, critical · 3 waiting" in status
+    assert "#1 is yours" in shown(await live.command("ack 1", ADMIN))
+    assert "Acknowledged, critical" in shown(await live.command("incident 1", READER))
 
 
 async def test_what_bounced_is_told_for_all_for_one_and_after_choosing(live: Any) -> None:
