@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,16 @@ PASTE_INSTEAD = (
     "from the bounce message, the message trace (the text that starts with {LED=), the queue viewer's last error or the"
     f" mail log. For example: {EXAMPLE}"
 )
+
+OTHER_MEANING = (
+    "“other” is no code of a mail system: mfi calls a waiting message so whose reason has no code that mfi knows, in "
+    "alerts and in the list of what waits. Its own words tell what is wrong."
+)
+OTHER_STEP = (
+    "See the words: `/mfi queue <connector>` (typed in a terminal: `mfi queue`) shows them; paste the whole text after "
+    "`/mfi explain`."
+)
+_OTHER_TYPED = re.compile(r"\W*(?:code\s+)?other\W*", re.I)
 
 _WORDS_LIMIT = 80
 """A text this short without any code may be a search by words."""
@@ -79,6 +90,8 @@ class Explanation:
             )
         if self.known:
             return self.article.meaning
+        if self.diagnosis.code == OTHER:
+            return f"{OTHER_MEANING} {self.article.meaning}"
         return f"{describe(self.diagnosis.code)} {self.article.meaning}"
 
     @property
@@ -102,7 +115,7 @@ class Explanation:
         """What to do, in order: what the details point to, else the article's own."""
         if not self.found or self.delivered:
             return ()
-        first = None if self.known else next_step(self.diagnosis.code)
+        first = None if self.known else self._first_step
         return (*((first,) if first else ()), *(fix for one in self._answering for fix in one.fixes))
 
     @property
@@ -177,6 +190,10 @@ class Explanation:
         return "550" if self.already_bounced else self.article.reply
 
     @property
+    def _first_step(self) -> str | None:
+        return OTHER_STEP if self.diagnosis.code == OTHER else next_step(self.diagnosis.code)
+
+    @property
     def _answering(self) -> tuple[Article, ...]:
         return self.advised or (self.article,)
 
@@ -189,6 +206,8 @@ def _rank(tags: frozenset[str], signs: tuple[str, ...]) -> tuple[int, int]:
 
 def explanation_of(diagnosis: Diagnosis, text: str) -> Explanation:
     """Join a diagnosis with its article. A short text without any error is taken as a search by words."""
+    if diagnosis.code is None and _OTHER_TYPED.fullmatch(text[:_WORDS_LIMIT]):
+        diagnosis = Diagnosis(code=OTHER, evidence=(0, len(text)))
     if diagnosis.code is None and len(text) <= _WORDS_LIMIT and (matches := _matches(text)):
         best = matches[0]
         code = best.status if best.code != OTHER else None

@@ -45,6 +45,11 @@ ROWS: tuple[Row, ...] = (
     _row(C.SMTP_ERROR, "in reply to ehlo|in reply to helo", r"in reply to (?:ehlo|helo)", firm=True),
     _row("5.4.6", "loop|too many hops", r"loops back to myself|mail (?:forwarding )?loop|routing loop|too many hops"),
     _row("5.3.4", "size", r"message size [0-9]{0,12} ?exceeds|exceeds (?:the )?(?:maximum )?(?:message )?size limit"),
+    _row(
+        "4.4.4",
+        "matching connector",
+        r"matching connector (?:cannot|can't|can not|could not|couldn't) be found|no matching connector",
+    ),
     _row("5.1.0", "nullmx|null mx|no smtp", r"null ?mx|record indicated no smtp service", cause=C.NULL_MX),
     # What DANE and MTA-STS say has codes of its own, also where only the words were pasted.
     _row("4.4.8", "mta-sts", r"mx hosts? [^\n]{0,270}failed mta-sts"),

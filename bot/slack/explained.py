@@ -28,6 +28,7 @@ from bot.slack.remedy import STEP
 from bot.slack.text import Mrkdwn, article, code, joined, lines, mrkdwn, num, plain, prose, source
 from bot.slack.wording import OWNER_WORDS, count
 from knowledge.article import Article
+from knowledge.codes import OTHER
 from knowledge.diagnosis import Confidence
 from knowledge.explanation import EXAMPLE, Explanation
 from storage.records import ConnectorKind
@@ -224,7 +225,8 @@ def _also(also: Sequence[Article]) -> list[Block | None]:
 
 
 def _footer(said: Explanation) -> Mrkdwn:
-    parts = [prose(CONFIDENCE_WORDS[said.diagnosis.confidence])]
+    sure = said.diagnosis.code != OTHER
+    parts = [prose(CONFIDENCE_WORDS[said.diagnosis.confidence])] if sure else []
     if said.diagnosis.others and not said.errors:
         parts.append(mrkdwn("also in the text: {}", ", ".join(said.diagnosis.others[:6])))
     return joined(parts)

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from bot.core.own_names import Known, with_known
+from knowledge.codes import OTHER
 from knowledge.errors import ErrorRow
 from knowledge.explanation import EXAMPLE, Explanation
 from knowledge.partner_note import partner_note
@@ -98,7 +99,7 @@ def _facts(e: Explanation, width: int) -> Iterator[str]:
         "Recipient": d.recipient,
         "Last tried": d.retry_at,
         "Also named": ", ".join(d.others),
-        "How sure": _SURE.get(d.confidence.value),
+        "How sure": _SURE.get(d.confidence.value) if d.code != OTHER else None,
     }
     for label, value in stated.items():
         if value:

@@ -198,3 +198,26 @@ def test_when_it_bounces_depends_on_whose_words_they_are(text: str, says: str) -
 def test_what_was_refused_for_good_is_headed_by_a_final_reply() -> None:
     text = "dsn=5.4.4, status=bounced (Host or domain name not found. Name service error for name=b.test type=AAAA)"
     assert explain(text).document()["reply"] == "550"
+
+
+@pytest.mark.parametrize("typed", ["other", "Other", ' "other" ', "`other`", "code other"])
+def test_what_the_bot_calls_other_is_explained_in_words(typed: str) -> None:
+    said = explain(typed)
+    document = said.document()
+    assert (said.found, document["code"], document["confidence"]) == (True, "other", "class")
+    assert document["meaning"].startswith("“other” is no code of a mail system")
+    assert "`/mfi queue <connector>`" in said.fixes[0] and "`/mfi explain`" in said.fixes[0]
+    assert document["fixes"][1:] == list(articles()["other"].fixes)
+    assert document["owner"] == list(articles()["other"].owner)
+
+
+@pytest.mark.parametrize("typed", ["another", "other words", "others"])
+def test_words_that_hold_other_are_searched_for_as_before(typed: str) -> None:
+    assert explain(typed).diagnosis.code != "other"
+
+
+def test_the_words_of_exchange_servers_unreachable_queue_lead_to_the_missing_connector() -> None:
+    said = explain("A matching connector cannot be found to route the external recipient")
+    assert (said.diagnosis.code, said.title) == ("4.4.4", "No route for this mail")
+    assert said.causes[0].startswith("No Send connector covers the domain")
+    assert any("Retry-Queue -Identity Unreachable -Resubmit $true" in step for step in said.fixes)

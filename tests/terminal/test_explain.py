@@ -127,3 +127,16 @@ def test_a_partners_postmaster_gets_a_note_where_a_person_reads_and_a_partner_mu
     assert "Dear postmaster" in render_explanation(error, note=True)
     assert "Dear postmaster" not in render_explanation(error)
     assert "Dear postmaster" not in render_explanation(explain("450 4.4.316"), note=True)
+
+
+def test_other_is_told_to_be_no_code_and_where_its_words_stand() -> None:
+    text = " ".join(shown("other").split())
+    assert "“other” is no code of a mail system" in text and "mfi queue" in text
+    assert "How sure" not in text and "No delivery error" not in text
+
+
+def test_commands_name_the_server_and_the_recipient_of_the_error() -> None:
+    text = shown("to=<jo@fabrikam.com>, 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found")
+    assert "smtp:jo@fabrikam.com" in text
+    text = shown("450 4.4.312 DNS query failed [Message=x] [LastAttemptedServerName=mx.fabrikam.com]")
+    assert "mx.fabrikam.com" in text.partition("What to do")[2] and "contoso" not in text
