@@ -60,18 +60,20 @@ class CmdletTrace:
             page = await self._spent("Get-MessageTraceV2", asked)
             before = len(found.rows)
             found.take(cmdlet_rows(page.rows))
-            if not page.warnings:
+            # Also one that a link follows may mean what comes after all of these pages.
+            warnings = (*page.linked, *page.warnings)
+            if not warnings:
                 return found.checked()
             if not page.rows:
                 # Nothing, and Exchange has something to say about it: that is no empty queue.
-                raise Unreachable(f"the message trace can't be read whole: {page.warnings[0]}")
+                raise Unreachable(f"the message trace can't be read whole: {warnings[0]}")
             cursor = _cursor(page.rows)
             if len(cursors) >= MAX_PAGES:
                 raise Unreachable("the message trace's list does not end; it is read again later")
             # Where the cursor stands still there is nothing after it, or more rows of one moment than a page holds.
             if cursor in cursors:
                 if len(page.rows) >= PAGE and len(found.rows) == before:
-                    raise Unreachable(f"the message trace can't be read whole: {page.warnings[0]}")
+                    raise Unreachable(f"the message trace can't be read whole: {warnings[0]}")
                 return found.checked()
             cursors.add(cursor)
             asked = {**asked, "EndDate": cursor[0], "StartingRecipientAddress": cursor[1]}

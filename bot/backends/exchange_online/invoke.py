@@ -52,10 +52,14 @@ class NotAllowed(Refused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A cmdlet's whole answer. `warnings`: what Exchange says beside it, such as that it isn't whole after all."""
+    """A cmdlet's whole answer. `warnings`: what Exchange says beside it, such as that it isn't whole after all.
+
+    `linked`: that there are more rows, said by pages that linked to them.
+    """
 
     rows: list[Json]
     warnings: tuple[str, ...] = ()
+    linked: tuple[str, ...] = ()
 
     def every(self, what: str) -> list[Json]:
         """The rows. Raises Unreachable where Exchange says that there are more."""
@@ -123,6 +127,7 @@ class Invoker:
         url = f"{self._places.exo_url}/adminapi/{path}"
         rows: list[Json] = []
         warnings: list[str] = []
+        linked: list[str] = []
         asked: set[str] = set()
         while True:
             answer = await self._sent(url, cmdlet, parameters or {}, spend)
@@ -133,10 +138,10 @@ class Invoker:
                 raise Unreachable(f"Exchange's answer to {cmdlet} can't be read: {error}") from None
             asked.add(url)
             following = page.get("@odata.nextLink")
-            # That there is more is no news where a link leads to it.
-            warnings += [one for one in _warnings(page) if following is None or _MORE not in one.lower()]
+            for one in _warnings(page):
+                (warnings if following is None or _MORE not in one.lower() else linked).append(one)
             if following is None:
-                return Found(rows=rows, warnings=tuple(warnings))
+                return Found(rows=rows, warnings=tuple(warnings), linked=tuple(linked))
             if not isinstance(following, str) or origin(following) != origin(self._places.exo_url):
                 raise Unreachable(f"Exchange's list of {cmdlet} goes on at another host, where our token must not go")
             if following in asked or len(asked) >= MAX_PAGES:

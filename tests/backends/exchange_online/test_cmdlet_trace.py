@@ -45,6 +45,15 @@ async def test_truncated_answers_are_read_on_and_every_pair_counts_once(
     assert len(found) == len(set(found)) == 6004
 
 
+async def test_an_answer_in_pages_is_read_on_after_the_last_one_where_an_earlier_one_says_that_there_is_more(
+    sovereign: ExchangeOnlineBackend, tenant: SandboxTenant
+) -> None:
+    tenant.faults.set(TenantFault.WARNED_PAGE, on="Get-MessageTraceV2", times=1)
+    assert len((await sovereign.snapshot()).messages or ()) == 4
+    # Pending mail in two questions, and failed mail.
+    assert tenant.faults.seen["Get-MessageTraceV2"] == 3
+
+
 async def test_how_mail_left_is_found(sovereign: ExchangeOnlineBackend, mail: MailSystem, clock: Clock) -> None:
     await sovereign.snapshot()
     refs = {entry.recipient: entry.ref for entry in mail.tenant.queued()}
