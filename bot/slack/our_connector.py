@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.core.forecast import plain_span as span
+from bot.core.undialled import undialled
 from bot.core.views import ConnectorView
 from bot.services.destination import Fit, OurConnector
 from bot.slack.blocks import Block, actions, button, preformatted, section
@@ -77,6 +78,8 @@ def _queue(view: ConnectorView) -> Mrkdwn:
 def _probe(view: ConnectorView) -> Mrkdwn:
     if not view.connector.enabled:
         return Mrkdwn("⏸️ the connector is disabled")
+    if told := undialled(view.connector):
+        return prose(told.short)
     if view.probe is None:
         return Mrkdwn("not probed yet")
     when = ago(view.probe.at, view.now)

@@ -19,6 +19,7 @@ from rich.tree import Tree
 from bot.core.checks import Check, Checks
 from bot.core.probe_result import PHASES, ProbeResult, TargetResult, TlsFacts
 from bot.core.recipient import RcptCause, RcptFacts
+from bot.core.undialled import undialled_by
 from knowledge.causes import CAUSE_WORDS
 from knowledge.classify import Cause
 
@@ -54,7 +55,7 @@ def render_probe(result: ProbeResult, title: str | None = None) -> RenderableTyp
     for target in result.targets:
         tree.add(_target(target))
     recipient = [_recipient(result.rcpt)] if result.rcpt else []
-    return Group(tree, *_checks(result.checks), *recipient, _verdict(result))
+    return Group(tree, *_checks(result.checks), *recipient, _verdict(result, title))
 
 
 def _checks(checks: Checks) -> Iterator[Text]:
@@ -75,11 +76,13 @@ def _recipient(rcpt: RcptFacts) -> Text:
     return Text(f"{GOOD if rcpt.ok else BAD} {rcpt.address}: {words}{said}", style="green" if rcpt.ok else "bold red")
 
 
-def _verdict(result: ProbeResult) -> Text:
+def _verdict(result: ProbeResult, connector: str | None) -> Text:
     """One line: would mail flow, and if not, why."""
     took = f"({_time(result.elapsed_ms)})"
     if result.status:
         return Text(f"{BAD} {result.status}: {_words(result.cause)} {took}", style="bold red")
+    if result.nothing_probed and (told := undialled_by(connector)):
+        return Text(f"{NOTE} Nothing was probed: it is {told.words} {took}", style="yellow")
     if result.nothing_probed:
         return Text(f"{NOTE} Nothing was probed: there is no server that may be dialled {took}", style="yellow")
     if result.degraded:

@@ -147,6 +147,8 @@ def test_a_connector_in_peace_says_so(world: Any) -> None:
     assert "not probed yet" in shown(explain_reply(explain(REFUSED), ours(world, probe=None)))
     empty = ours(world, probe=world.probe(ok=True, stage="dns"))
     assert "nothing to dial, 1 min ago" in shown(explain_reply(explain(REFUSED), empty)), "and nothing is called fine"
+    lmtp = world.connector(name="store.internal (LMTP: not probed)", smart_hosts=())
+    assert "not probed: LMTP" in shown(explain_reply(explain(REFUSED), ours(world, connector=lmtp, probe=None)))
     off = ours(world, connector=world.connector(enabled=False))
     assert "the connector is disabled" in shown(explain_reply(explain(REFUSED), off))
 
@@ -228,6 +230,13 @@ def test_commands_name_our_connector_where_it_is_known_and_the_recipient_of_the_
     assert '-Identity "&lt;connector&gt;"' in shown_words(explain_reply(expired)), "nothing is known: a gap to fill"
     lost = explain("to=<jo@contoso.test>, 550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found")
     assert "smtp:jo@contoso.test" in shown(explain_reply(lost))
+
+
+def test_other_is_told_to_be_no_code_and_where_its_words_stand() -> None:
+    told = shown_words(explain_reply(explain("other")))
+    assert "“other” is no code of a mail system" in told
+    assert "`/mfi queue &lt;connector&gt;`" in told
+    assert "only the structure of the code is known" not in told
 
 
 def shown_words(drawn: Message) -> str:

@@ -140,3 +140,18 @@ def test_a_verified_fix_says_what_still_waits_behind_it(world: Any) -> None:
             world.status(world.row(0, connector=off.connector), unassigned=QueueSummary()), "connected"
         ).text
     )
+
+
+def test_a_hop_that_is_delivered_over_lmtp_is_said_to_be_and_not_to_name_no_server(world: Any) -> None:
+    site = world.connector(name="store.internal:2003 (LMTP: not probed)", smart_hosts=(), use_mx=False)
+    empty = world.probe(ok=True, stage="dns", code=None, cause=None, status=None)
+    view = world.view(connector=site, probe=empty)
+    drawn = str(render_alert(view, REFUSED).blocks)
+    assert "delivered over LMTP: mfi doesn't probe that" in drawn
+    assert "no server is named" not in drawn and "nothing to dial" not in drawn
+    assert "delivered over LMTP" in probe_verdict(site, empty)
+    listed = str(connectors_reply([world.row(connector=site, probe=None)]).blocks)
+    assert "not probed: LMTP" in listed and "not probed yet" not in listed
+    nowhere = replace(view.queue.by_code[0], remote_host=None, remote_ip=None)
+    unnamed = replace(view, probe=None, queue=QueueSummary(by_code=(nowhere,)))
+    assert "`store.internal:2003` over LMTP" in str(render_alert(unnamed, REFUSED).blocks)

@@ -146,3 +146,9 @@ def test_progress_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys
     out, err = capsys.readouterr()
     assert out == ""
     assert "dns: [red]mail.test" in err
+
+
+def test_a_hop_that_is_delivered_over_lmtp_is_said_to_be_and_not_to_have_no_server() -> None:
+    text = " ".join(shown(overall([], 5), "store.internal (LMTP: not probed)").split())
+    assert "Nothing was probed: it is delivered over LMTP" in text
+    assert "no server that may be dialled" in " ".join(shown(overall([], 5), "Contoso").split())

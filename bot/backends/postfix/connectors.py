@@ -15,6 +15,7 @@ from bot.backends.postfix.config import Service, members
 from bot.backends.postfix.hops import Destination, Hop, Route
 from bot.backends.postfix.routing import ANY, Routing
 from bot.core.targets import HostName, parse_host
+from bot.core.undialled import IMPLICIT_TLS, LMTP, undialled_name
 from storage.records import ConnectorFacts, ConnectorKind, TlsSetting
 
 _LEVELS: Mapping[str, TlsSetting] = {
@@ -75,8 +76,8 @@ class Dialling:
     def not_probed(self, hop: Hop, services: Mapping[str, Service]) -> str | None:
         """Why this next hop can't be probed; None: it can."""
         if services[hop.transport].command == "lmtp":
-            return "LMTP"
-        return "implicit TLS" if hop.transport in self.wrapped else None
+            return LMTP
+        return IMPLICIT_TLS if hop.transport in self.wrapped else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ class ConnectorTerms:
         twice = {label for label, times in Counter(c.name for c in found).items() if times > 1}
         found = [replace(c, name=c.key) if c.name in twice else c for c in found]
         why = not_probed(self.routing, self.dialling)
-        return [replace(c, name=f"{c.name} ({why[c.key]}: not probed)") if c.key in why else c for c in found]
+        return [replace(c, name=undialled_name(c.name, why[c.key])) if c.key in why else c for c in found]
 
     def _connector(self, hop: Hop, patterns: Sequence[str]) -> ConnectorFacts:
         servers = hop.destinations()
