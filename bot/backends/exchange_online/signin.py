@@ -89,7 +89,7 @@ class SignIn:
             raise self._explained(http.seen) from None
         token = answer.get("access_token")
         if not isinstance(token, str) or not token:
-            raise self._explained([str(code) for code in answer.get("error_codes") or ()] + http.seen)
+            raise self._explained(_codes(answer.get("error_codes")) + http.seen)
         return token
 
     def _ask(self, http: _Messenger, scope: str) -> Mapping[str, Any]:
@@ -195,6 +195,11 @@ class _Handle:
 
     def close(self) -> None:
         """The wire outlives MSAL."""
+
+
+def _codes(found: object) -> list[str]:
+    """The numbers of a refusal, whatever stands in their place."""
+    return [str(code) for code in found if isinstance(code, int)] if isinstance(found, list) else []
 
 
 def _form(given: Mapping[str, Any] | None) -> dict[str, str]:

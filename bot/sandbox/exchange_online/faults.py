@@ -40,6 +40,7 @@ class TenantFault(StrEnum):
     CREDENTIAL_EXPIRED = "credential_expired"  # AADSTS7000222, for a secret
     CERTIFICATE_UNKNOWN = "certificate_unknown"  # AADSTS700027
     CLOCK_SKEW = "clock_skew"  # AADSTS700024
+    ODD_REFUSAL = "odd_refusal"  # a refusal whose error_codes are no list
     # Graph
     NO_SERVICE_PRINCIPAL = "no_service_principal"  # 401 that names the app to be provisioned
     NO_PERMISSION = "no_permission"  # 403: consent for the trace is missing

@@ -199,6 +199,8 @@ class SandboxTenant:
             return instead
         if self.faults.take(TenantFault.THROTTLED, Kind.SIGN_IN):
             return web.Response(status=429, headers={"Retry-After": str(self.faults.retry_after)})
+        if self.faults.take(TenantFault.ODD_REFUSAL, Kind.SIGN_IN):
+            return web.json_response({"error": "invalid_client", "error_codes": 7000222}, status=400)
         form = {name: str(value) for name, value in (await request.post()).items()}
         try:
             if not self._is_here(request):

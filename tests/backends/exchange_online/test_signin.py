@@ -114,6 +114,12 @@ async def test_a_sign_in_service_in_trouble_is_unreachable_not_a_wrong_secret(
     assert (await make().snapshot()).messages is not None
 
 
+async def test_a_refusal_in_another_shape_is_a_failed_sign_in(make: Make, tenant: SandboxTenant) -> None:
+    tenant.faults.set(TenantFault.ODD_REFUSAL, on=Kind.SIGN_IN)
+    with pytest.raises(SignInFailed, match="gave no reason"):
+        await make().snapshot()
+
+
 async def test_no_secret_reaches_a_log_or_an_error(
     make: Make, tenant: SandboxTenant, caplog: pytest.LogCaptureFixture
 ) -> None:
