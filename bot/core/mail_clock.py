@@ -1,4 +1,6 @@
-"""The 24-hour clock of one connector: how long its mail has waited, and how much of it bounces by when. Pure.
+"""The clock of one connector: how long its mail has waited, and how much of it bounces by when. Pure.
+
+It reaches as far as the mail system keeps mail: 24 hours at Exchange Online, days elsewhere.
 
 Counts come in buckets of 15 minutes (storage/queue.py keeps them), so an age or a deadline is right to a quarter of an
 hour; the first bounce is exact. A deadline counts as soon as its bucket begins: rather too early than too late.
@@ -6,7 +8,7 @@ hour; the first bounce is exact. A deadline counts as soon as its bucket begins:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,8 +27,19 @@ BANDS = (
     (timedelta.max, ">24 h"),
 )
 """Each age band with its end."""
+LONG_BANDS = (
+    *BANDS[:-1],
+    (timedelta(days=2), "1-2 d"),
+    (timedelta(days=5), "2-5 d"),
+    (timedelta.max, ">5 d"),
+)
+"""Where mail is kept for longer than a day."""
+LONGER_THAN_A_DAY = timedelta(hours=25)
+"""A lifetime from here on is not one of 24 hours that a clock or a retry stretched."""
 HOURS = (1, 2, 4, 8, 24)
 """By so many hours from now the bounces are counted."""
+LATER = (48, 72, 120, 168, 240)
+"""And by so many, as far as needed, where mail is kept for longer."""
 PACE_OVER = timedelta(hours=1)
 """The time over which arrivals and departures are averaged."""
 BOUNCES_OVER = timedelta(hours=24)
@@ -49,6 +62,11 @@ class Due:
 
     hours: int
     count: int
+
+    @property
+    def within(self) -> str:
+        """ "8 h", "24 h", "5 d"."""
+        return in_words(self.hours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +140,13 @@ class MailClock:
     bounced: int = 0
 
     def within(self, hours: int) -> int:
-        """How many bounce within so many hours (one of HOURS)."""
-        return next((due.count for due in self.due if due.hours == hours), 0)
+        """How many bounce within so many hours (one of HOURS or LATER)."""
+        return max((due.count for due in self.due if due.hours <= hours), default=0)
+
+    @property
+    def ahead(self) -> tuple[Due, ...]:
+        """By when something bounces at all: nothing is told of the hours before."""
+        return tuple(due for due in self.due if due.count)
 
 
 def mail_clock(
@@ -136,13 +159,26 @@ def mail_clock(
         first_bounce_at=queue.first_expiry_at,
         life=_life(queue, now),
         overdue=sum(count for moment, count in held.expiries if moment + BUCKET <= now),
-        bands=_bands(held.received, now),
-        due=tuple(Due(hours=h, count=sum(n for away, n in left if away < timedelta(hours=h))) for h in HOURS),
+        bands=_bands(held.received, now, LONG_BANDS if _lifetime(queue) > LONGER_THAN_A_DAY else BANDS),
+        due=tuple(
+            Due(hours=h, count=sum(n for away, n in left if away < timedelta(hours=h)))
+            for h in _hours(max((away for away, _ in left), default=timedelta(0)))
+        ),
         hourly=tuple(sum(n for away, n in left if away // timedelta(hours=1) == hour) for hour in range(24)),
         peak=_peak(held.expiries, now),
         pace=pace_of(flow, now),
         bounced=bounced,
     )
+
+
+def in_words(hours: int) -> str:
+    """ "8 h", "24 h", "5 d"."""
+    return f"{hours // 24} d" if hours > 24 else f"{hours} h"
+
+
+def _hours(last: timedelta) -> tuple[int, ...]:
+    """Until the last of what waits has bounced; always those of a day."""
+    return (*HOURS, *(h for before, h in zip((24, *LATER), LATER, strict=False) if timedelta(hours=before) < last))
 
 
 def pace_of(flow: Flow | None, now: datetime) -> Pace | None:
@@ -184,6 +220,12 @@ def pace_in_words(pace: Pace, waiting: int) -> str:
     return f"{moves}{trend}; {pace.unknown:,} gone{gone}" if pace.unknown else f"{moves}{trend}"
 
 
+def _lifetime(queue: QueueSummary) -> timedelta:
+    """How long the mail system keeps mail, as far as what waits tells."""
+    oldest, first = queue.oldest_received_at, queue.first_expiry_at
+    return first - oldest if oldest and first else timedelta(0)
+
+
 def _life(queue: QueueSummary, now: datetime) -> float:
     oldest, first = queue.oldest_received_at, queue.first_expiry_at
     if oldest is None or first is None or first <= oldest:
@@ -191,13 +233,15 @@ def _life(queue: QueueSummary, now: datetime) -> float:
     return min(max((now - oldest) / (first - oldest), 0.0), 1.0)
 
 
-def _bands(received: Iterable[tuple[datetime, int]], now: datetime) -> tuple[Band, ...]:
+def _bands(
+    received: Iterable[tuple[datetime, int]], now: datetime, bands: Sequence[tuple[timedelta, str]]
+) -> tuple[Band, ...]:
     """A bucket is as old as its middle."""
     ages = [(now - moment - BUCKET / 2, count) for moment, count in received]
-    starts = (timedelta.min, *(end for end, _ in BANDS))
+    starts = (timedelta.min, *(end for end, _ in bands))
     return tuple(
         Band(name=name, count=sum(count for age, count in ages if start <= age < end))
-        for start, (end, name) in zip(starts, BANDS, strict=False)
+        for start, (end, name) in zip(starts, bands, strict=False)
     )
 
 

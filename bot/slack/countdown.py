@@ -1,4 +1,4 @@
-"""The 24-hour clock as lines and bars, for alerts, `/mfi queue` and Home. Pure. Made for a phone's width."""
+"""The clock of waiting mail as lines and bars, for alerts, `/mfi queue` and Home. Pure. Made for a phone's width."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def by_when(clock: MailClock) -> Mrkdwn:
         told.append(mrkdwn("*{} overdue*", clock.overdue))
     for due in clock.due:
         if due.count > before:
-            told.append(mrkdwn("*{}* within {} h", due.count, due.hours))
+            told.append(mrkdwn("*{}* within {}", due.count, due.within))
             before = due.count
     if not told:
         return Mrkdwn("")
@@ -68,7 +68,7 @@ def ages_chart(clock: MailClock) -> Block | None:
 def bounces_chart(clock: MailClock) -> Block | None:
     """How many bounce by when, as bars; None when nothing waits."""
     overdue = [("overdue", clock.overdue)] if clock.overdue else []
-    rows = [*overdue, *((f"in {due.hours} h", due.count) for due in clock.due)]
+    rows = [*overdue, *((f"in {due.within}", due.count) for due in clock.ahead)]
     return _chart(rows, clock.waiting) if any(number for _, number in rows) else None
 
 

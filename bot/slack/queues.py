@@ -172,14 +172,15 @@ def _head(name: Mrkdwn, queue: QueueSummary, clock: MailClock, now: datetime) ->
 
 def _in_full(head: Mrkdwn, clock: MailClock, why: Iterable[Block | None], top: TopList, more: Mrkdwn) -> Message:
     """Bars, reasons and top lists below one head."""
+    bounces = bounces_chart(clock)
     return message(
         lines(head, by_when(clock), pace_words(clock)),
         [
             section(head),
             section(lines(Mrkdwn("*How long it has waited*"))),
             ages_chart(clock),
-            section(lines(Mrkdwn("*Bounces unless it leaves*"), hours_spark(clock))),
-            bounces_chart(clock),
+            section(lines(Mrkdwn("*Bounces unless it leaves*"), hours_spark(clock))) if bounces else None,
+            bounces,
             section(pace_words(clock)),
             *why,
             fields(*top_columns(top)),

@@ -13,7 +13,7 @@ from rich.text import Text
 from bot.core.bars import bar, gauge
 from bot.core.evidence import Sample, SampleKind, own_words
 from bot.core.forecast import plain_span
-from bot.core.mail_clock import HOURS, MailClock, pace_in_words
+from bot.core.mail_clock import HOURS, LATER, MailClock, in_words, pace_in_words
 from bot.core.two_views import MAIL_SYSTEM, conclusion
 from bot.core.unassigned import UNASSIGNED
 from bot.core.views import ConnectorView, OneQueue, QueueView, StaleSource, UnassignedQueue
@@ -43,7 +43,7 @@ def render_overview(view: QueueView) -> str:
         came_back = f" {bounced} bounced in the last 24 h: mfi queue --bounced" if bounced else ""
         nothing = "Nothing is known to wait." if unread else "Nothing waits."
         return printed(*unread, Text(f"{nothing}{came_back}"), *old)
-    table = _table("Connector", "Waiting", "Oldest", "24 h", "Bounces in", "Reason")
+    table = _table("Connector", "Waiting", "Oldest", "Time used", "Bounces in", "Reason")
     for v in shown:
         why = Text(one_line(_reasons(v.queue, v.sample)))
         table.add_row(Text(one_line(v.connector.name)), *_cells(v.queue, v.clock, view.now), why)
@@ -86,9 +86,9 @@ def _by_when(clocks: Sequence[MailClock]) -> str:
     """How many bounce by when, of all these together: only the hours in which the number grows."""
     before = sum(clock.overdue for clock in clocks)
     told = [f"{before:,} overdue"] if before else []
-    for hours in HOURS:
+    for hours in (*HOURS, *LATER):
         if (number := sum(clock.within(hours) for clock in clocks)) > before:
-            told.append(f"{number:,} within {hours} h")
+            told.append(f"{number:,} within {in_words(hours)}")
             before = number
     return ", ".join(told)
 
@@ -144,10 +144,11 @@ def _in_full(
     queue: QueueSummary, clock: MailClock, why: Sequence[RenderableType], top: TopList
 ) -> list[RenderableType]:
     parts: list[RenderableType] = [*_moves(clock)]
-    parts += ["", Text("How long it has waited", "bold"), _bars([(b.name, b.count) for b in clock.bands], _BAND_STYLES)]
+    parts += ["", Text("How long it has waited", "bold"), _ages(clock)]
     overdue = [("overdue", clock.overdue)] if clock.overdue else []
-    due = [*overdue, *((f"within {d.hours} h", d.count) for d in clock.due)]
-    parts += ["", Text("Bounces unless it leaves", "bold"), _bars(due, ("red",) * len(due), queue.total)]
+    due = [*overdue, *((f"within {d.within}", d.count) for d in clock.ahead)]
+    if due:
+        parts += ["", Text("Bounces unless it leaves", "bold"), _bars(due, ("red",) * len(due), queue.total)]
     parts += ["", Text("Why", "bold"), *why]
     for title, counted in (
         ("To", top.domains),
@@ -156,6 +157,11 @@ def _in_full(
         if counted:
             parts += ["", Text(title, "bold"), _bars(counted, ("cyan",) * len(counted))]
     return parts
+
+
+def _ages(clock: MailClock) -> Table:
+    styles = (*_BAND_STYLES, *_BAND_STYLES[-1:] * (len(clock.bands) - len(_BAND_STYLES)))
+    return _bars([(b.name, b.count) for b in clock.bands], styles)
 
 
 def _why(row: ConnectorView) -> list[RenderableType]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.core.mail_clock import BANDS, HOURS, MailClock, Pace, mail_clock, pace_in_words, pace_of, rate
+from bot.core.mail_clock import BANDS, HOURS, LATER, Due, MailClock, Pace, mail_clock, pace_in_words, pace_of, rate
 from storage.queue_records import Flow, QueueClock
 from storage.records import CodeCount, QueueSummary
 
@@ -27,6 +27,25 @@ def waits(count: int, age: float, left: float) -> QueueSummary:
         code="4.4.316", count=count, oldest_received_at=NOW - age * HOUR, first_expiry_at=NOW + left * HOUR
     )
     return QueueSummary(by_code=(group,))
+
+
+def test_hours_are_said_as_people_say_them() -> None:
+    told = [Due(hours=hours, count=1).within for hours in (*HOURS, *LATER)]
+    assert told == ["1 h", "2 h", "4 h", "8 h", "24 h", "2 d", "3 d", "5 d", "7 d", "10 d"]
+
+
+@pytest.mark.parametrize(
+    ("age", "left", "band"),
+    [(30, 18, "1-2 d"), (30, 90, "1-2 d"), (60, 60, "2-5 d"), (119, 1, "2-5 d"), (130, 1, ">5 d"), (23, 1, "20-24 h")],
+)
+def test_where_mail_is_kept_for_days_its_age_is_told_in_days(age: float, left: float, band: str) -> None:
+    found = mail_clock(waits(7, age, left), held(ages={age: 7}), NOW)
+    assert [(b.name, b.count) for b in found.bands if b.count] == [(band, 7)]
+
+
+def test_a_mail_system_that_keeps_mail_for_a_day_has_the_bands_of_a_day() -> None:
+    found = mail_clock(waits(7, 24, 0.5), held(ages={24: 7}), NOW)
+    assert [band.name for band in found.bands] == [name for _, name in BANDS]
 
 
 def test_nothing_waiting_is_an_empty_clock() -> None:
@@ -61,7 +80,11 @@ def test_each_bucket_is_in_one_band_by_its_middle(hours: float, band: str) -> No
     ("left", "by_hour", "overdue"),
     [
         ({0.5: 1, 1.5: 2, 3: 4, 7: 8, 23: 16}, [1, 3, 7, 15, 31], 0),
-        ({24.5: 3}, [0, 0, 0, 0, 0], 0),
+        ({24.0: 3}, [0, 0, 0, 0, 0], 0),
+        ({24.5: 3}, [0, 0, 0, 0, 0, 3], 0),
+        ({2: 1, 47: 2, 47.9: 1}, [0, 0, 1, 1, 1, 4], 0),
+        ({118: 7}, [0, 0, 0, 0, 0, 0, 0, 7], 0),
+        ({300: 7}, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0),
         ({-0.1: 2}, [2, 2, 2, 2, 2], 0),
         ({-0.25: 2, -9: 3}, [5, 5, 5, 5, 5], 5),
         ({0.99: 1, 1.0: 1}, [1, 2, 2, 2, 2], 0),
@@ -74,7 +97,9 @@ def test_bounces_are_counted_by_the_hour_until_which_they_come(
     assert [due.count for due in found.due] == by_hour
     assert found.overdue == overdue
     assert found.within(4) == by_hour[2]
-    assert found.within(3) == 0
+    assert found.within(3) == found.within(2)
+    assert found.within(240) == by_hour[-1], "what bounces earlier has bounced by then"
+    assert [due.count for due in found.ahead] == [count for count in by_hour if count]
 
 
 def test_each_of_the_next_24_hours_has_its_bounces() -> None:

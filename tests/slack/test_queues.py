@@ -14,7 +14,7 @@ from bot.core.mail_clock import Due, MailClock, Pace, Peak
 from bot.core.views import AllowedFrom, Disagreement, StaleSource
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, sections_only, text_only
-from bot.slack.countdown import by_when, hours_spark, life_bar, pace_words
+from bot.slack.countdown import bounces_chart, by_when, hours_spark, life_bar, pace_words
 from bot.slack.evidence import conclusion, differ, sample_line
 from bot.slack.home import home_view
 from bot.slack.queues import bounced_reply, one_queue_reply, queue_reply
@@ -192,6 +192,17 @@ def due(*counts: int) -> tuple[Due, ...]:
 )
 def test_bounces_are_told_only_where_the_number_grows(clock: MailClock, words: str) -> None:
     assert by_when(clock).endswith(words)
+
+
+def test_where_mail_is_kept_for_days_the_bars_reach_as_far_and_show_no_zeros() -> None:
+    hours = (1, 2, 4, 8, 24, 48, 72, 120)
+    counts = (0, 0, 0, 0, 0, 9, 9, 42)
+    clock = MailClock(waiting=42, due=tuple(Due(hours=h, count=n) for h, n in zip(hours, counts, strict=True)))
+    assert by_when(clock) == "Bounce unless they leave: *9* within 2 d · *42* within 5 d"
+    drawn = str(bounces_chart(clock))
+    assert "in 2 d" in drawn and "in 5 d" in drawn
+    assert "in 1 h" not in drawn and "in 24 h" not in drawn
+    assert bounces_chart(MailClock(waiting=42, due=due(0, 0, 0, 0, 0))) is None
 
 
 def test_the_fullest_hour_is_named_unless_it_says_nothing(world: Any) -> None:
