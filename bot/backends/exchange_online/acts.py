@@ -11,7 +11,7 @@ from bot.backends.exchange_online.connectors import read_connector
 from bot.backends.exchange_online.domains import WORDS, read_domain
 from bot.backends.exchange_online.invoke import Invoker
 from bot.backends.exchange_online.rows import flag
-from bot.backends.ports import Refused
+from bot.backends.ports import Refused, Unreachable
 from storage.records import DomainType
 
 
@@ -32,6 +32,10 @@ async def set_connector_enabled(reader: Invoker, fixer: Invoker, key: str, *, en
     row = await read_connector(reader, key)
     if row is None:
         raise Refused("the tenant has no outbound connector with that Guid")
-    if flag(row, "Enabled") is enabled:
+    try:
+        already = flag(row, "Enabled") is enabled
+    except ValueError as error:
+        raise Unreachable(f"Exchange gave a connector that can't be read: {error}") from None
+    if already:
         return
     await fixer.change("Set-OutboundConnector", {"Identity": key, "Enabled": enabled})

@@ -284,6 +284,15 @@ async def test_a_connector_is_switched_once_and_read_back(
     assert tenant.faults.done["Set-OutboundConnector"] == 2
 
 
+async def test_a_connector_that_can_not_be_read_is_not_switched(
+    backend: ExchangeOnlineBackend, tenant: SandboxTenant
+) -> None:
+    tenant.settings.describe(TO_ONPREM, Enabled="perhaps")
+    with pytest.raises(Unreachable, match="Enabled is no boolean"):
+        await backend.set_connector_enabled(TO_ONPREM, enabled=False)
+    assert tenant.faults.done["Set-OutboundConnector"] == 0
+
+
 async def test_a_domain_becomes_authoritative_once_and_back(
     backend: ExchangeOnlineBackend, tenant: SandboxTenant, mail: MailSystem
 ) -> None:
