@@ -7,15 +7,17 @@ that are gone for good, so it opens at a number, and resolves at half of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import reduce
 from typing import Any
 
 from bot.core.alerts import critical_reason, passed_marks, severity_of, untold_marks
 from bot.core.events import EventKind
-from bot.core.evidence import joined
+from bot.core.evidence import joined, own_words
 from bot.core.incidents import LINKED_FOR, Decision, Known, Reason, coarse_time_left, since_end
 from bot.core.policy import Policy
 from storage.queue_records import Homeless
@@ -27,6 +29,35 @@ CLEARED, UNWATCHED = "cleared", "unwatched"
 """Its resolutions: little of it is left; or nobody wants to be told any more."""
 REDRAWN_EVERY = timedelta(minutes=1)
 """Figures that merely move are drawn anew no more often than this."""
+
+_NO_ROUTE_CODE = "4.4.4"
+# Postfix's own words at the beginning: a foreign server may speak of content filters and addresses, too.
+_FILTER = re.compile(
+    r"(?:delivery temporarily suspended: )?(?:mail transport unavailable|transport is unavailable"
+    r"|(?:connect to|lost connection with|conversation with|host) (?:localhost|127\.\d|\[?::1))",
+    re.IGNORECASE,
+)
+_NO_ROUTE = re.compile(r"no matching connector|matching connector cannot be found|unable to route", re.IGNORECASE)
+
+
+class Likely(StrEnum):
+    """What most of such mail most likely waits for, by its reason."""
+
+    FILTER = "filter"
+    """A program on the mail system's own host through which mail passes."""
+    NO_ROUTE = "no_route"
+    """No send connector carries it (Exchange Server's queue Unreachable)."""
+
+
+def likely(queue: QueueSummary) -> Likely | None:
+    """What the reason of at least half of it says; None: something else, or nothing clear."""
+    most = max(queue.by_code, key=lambda group: group.count, default=None)
+    if most is None or most.reason is None or 2 * most.count < queue.total:
+        return None
+    said = own_words(most.reason)
+    if _FILTER.match(said):
+        return Likely.FILTER
+    return Likely.NO_ROUTE if most.code == _NO_ROUTE_CODE or _NO_ROUTE.search(said) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

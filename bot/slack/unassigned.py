@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.core.forecast import plain_span as span
-from bot.core.unassigned import UNWATCHED
+from bot.core.unassigned import UNWATCHED, Likely, likely
 from bot.core.views import IncidentView
 from bot.slack.alert_parts import ack_button, history, waiting
 from bot.slack.blocks import Message, actions, context, fields, header, message, section
@@ -17,22 +17,24 @@ from storage.records import IncidentState
 
 REASONS_SHOWN = 5
 TITLE = "mail that belongs to no known connector is stuck"
-WHAT_TO_DO = (
-    mrkdwn("1. {} shows ages, reasons, recipients and senders; the reasons above say which of these it is:", LOOK),
-    Mrkdwn(
-        "2. *A content filter* or other program that mail passes through on the host is down, and holds up all mail: "
-        "a refused connection to `127.0.0.1` is typical. Start it; Postfix names it in `content_filter` (`postconf`) "
-        "or `master.cf`."
-    ),
-    Mrkdwn(
-        "3. *Exchange Server's Unreachable queue*: no send connector carries these domains, or the one that did is "
-        "disabled. `Get-Queue` and `Get-SendConnector` show both."
-    ),
-    Mrkdwn(
-        "4. *Servers of other organisations* (their MX) can't be reached: one domain with most of the mail is that "
-        "domain's trouble; many domains at once point to your own DNS, outbound port 25, or a block list."
-    ),
+LOOK_INTO = mrkdwn("{} shows ages, reasons, recipients and senders.", LOOK)
+FILTER = Mrkdwn(
+    "*A content filter* or other program that mail passes through on the host is down, and holds up all mail: "
+    "a refused connection to `127.0.0.1` is typical. Start it; Postfix names it in `content_filter` (`postconf`) "
+    "or `master.cf`."
 )
+NO_ROUTE = Mrkdwn(
+    "*Exchange Server's Unreachable queue*: no send connector carries these domains, or the one that did is "
+    "disabled. `Get-Queue` and `Get-SendConnector` show both."
+)
+ELSEWHERE = Mrkdwn(
+    "*Servers of other organisations* (their MX) can't be reached: one domain with most of the mail is that "
+    "domain's trouble; many domains at once point to your own DNS, outbound port 25, or a block list."
+)
+LIKELY = {
+    Likely.FILTER: (Mrkdwn("Most likely a content filter on the mail system's own host is down."), FILTER),
+    Likely.NO_ROUTE: (Mrkdwn("Most likely no send connector carries it."), NO_ROUTE),
+}
 MOVES = Mrkdwn("Little of the mail that belongs to no known connector is stuck any more.")
 NOT_WATCHED = Mrkdwn("`MFI_UNASSIGNED_COUNT` is 0: mail that belongs to no known connector opens no alert any more.")
 
@@ -45,8 +47,10 @@ def render_unassigned(view: IncidentView, workspace: str) -> Message:
     head = mrkdwn("{} #{} {}: {}", emoji(incident), num(incident.id), state_words(incident), TITLE)
     first = view.queue.first_expiry_at
     deadline = mrkdwn(" ({})", when(first)) if first else Mrkdwn("")
+    most_likely = likely(view.queue)
+    guess = LIKELY[most_likely][0] if most_likely else Mrkdwn("")
     return message(
-        mrkdwn("{}. {}. Next: {}", head, waiting(view), LOOK),
+        joined([mrkdwn("{}. {}.", head, waiting(view)), guess, mrkdwn("Next: {}", LOOK)], " "),
         [
             header(plain(head, 150)),
             section(
@@ -57,9 +61,9 @@ def render_unassigned(view: IncidentView, workspace: str) -> Message:
                     _systems(view),
                 )
             ),
-            section(lines(Mrkdwn("*Why*, by number of messages"), *_reasons(view))),
+            section(lines(Mrkdwn("*Why*, by number of messages"), *_reasons(view), guess)),
             fields(*top_columns(view.top)),
-            section(lines(Mrkdwn("*What to do*"), *WHAT_TO_DO)),
+            section(lines(Mrkdwn("*What to do*"), *_what_to_do(most_likely))),
             context(history(view, workspace), looked_at(view.top)),
             actions(ack_button(incident)),
         ],
@@ -78,6 +82,13 @@ def _reasons(view: IncidentView) -> list[Mrkdwn]:
     rest = sum(group.count for group in groups[REASONS_SHOWN:])
     more = [mrkdwn("*{}* with other codes", rest)] if rest else []
     return [mrkdwn("• {}", code_line(group)) for group in groups[:REASONS_SHOWN]] + more
+
+
+def _what_to_do(most_likely: Likely | None) -> list[Mrkdwn]:
+    """The step that the reasons point to comes first."""
+    first = LIKELY[most_likely][1] if most_likely else LOOK_INTO
+    steps = [first, *(step for step in (LOOK_INTO, FILTER, NO_ROUTE, ELSEWHERE) if step is not first)]
+    return [mrkdwn("{}. {}", n, step) for n, step in enumerate(steps, 1)]
 
 
 def _ended(view: IncidentView, workspace: str) -> Message:

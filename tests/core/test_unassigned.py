@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from bot.core.events import EventKind
 from bot.core.incidents import Known, Reason
 from bot.core.policy import Policy
-from bot.core.unassigned import UNASSIGNED, UnassignedMail, decide_unassigned, enough
+from bot.core.unassigned import UNASSIGNED, Likely, UnassignedMail, decide_unassigned, enough, likely
 from storage.queue_records import Homeless
 from storage.records import CodeCount, Incident, IncidentState, QueueSummary, Severity
 
@@ -205,3 +206,30 @@ def test_it_is_drawn_anew_when_the_figures_differ_visibly_and_not_at_every_look(
 )
 def test_no_more_is_counted_than_any_decision_needs(policy: Policy, most: int) -> None:
     assert enough(policy) == most
+
+
+LED = "[{{LED={} [LastAttemptedServerName=x]}};{{MSG=}}]"
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "means"),
+    [
+        ("connect to 127.0.0.1[127.0.0.1]:10024: Connection refused", "4.4.1", Likely.FILTER),
+        ("connect to localhost[::1]:10024: Connection refused", None, Likely.FILTER),
+        ("delivery temporarily suspended: connect to 127.0.0.1[127.0.0.1]:10024: timed out", None, Likely.FILTER),
+        ("host 127.0.0.1[127.0.0.1] said: 451 4.3.0 scanner is busy", "4.3.0", Likely.FILTER),
+        ("mail transport unavailable", None, Likely.FILTER),
+        ("connect to mx.contoso.test[192.0.2.7]:25: Connection refused", "4.4.1", None),
+        ("host mx.contoso.test[192.0.2.7] said: 451 connect to 127.0.0.1 failed, content filter", "4.3.0", None),
+        ("A matching connector cannot be found to route the external recipient", None, Likely.NO_ROUTE),
+        (LED.format("450 4.4.4 something"), "4.4.4", Likely.NO_ROUTE),
+        (None, "4.4.4", None),
+    ],
+)
+def test_the_reason_of_most_of_it_says_what_it_most_likely_waits_for(
+    reason: str | None, code: str | None, means: Likely | None
+) -> None:
+    most, other = replace(waits(5, code=code), reason=reason), waits(5, code="4.1.1")
+    assert likely(QueueSummary(by_code=(most, other))) is means
+    assert likely(QueueSummary(by_code=(most, waits(6, code="4.1.1")))) is None
+    assert likely(QueueSummary()) is None

@@ -60,6 +60,25 @@ def test_the_most_frequent_reasons_come_first_and_the_rest_is_counted(world: Any
     assert "*6* with other codes" in text
 
 
+@pytest.mark.parametrize(
+    ("reason", "guess", "first"),
+    [
+        ("connect to 127.0.0.1[127.0.0.1]:10024: Connection refused", "a content filter on the", "*A content filter*"),
+        ("A matching connector cannot be found", "no send connector carries it", "*Exchange Server's Unreachable"),
+        ("connect to mx.contoso.test[192.0.2.7]:25: timed out", None, "`/mfi queue unassigned` shows"),
+    ],
+)
+def test_what_the_reasons_point_to_is_said_at_once_and_comes_first(
+    world: Any, reason: str, guess: str | None, first: str
+) -> None:
+    group = replace(world.queue().by_code[0], reason=reason)
+    made = render_alert(world.unassigned_view(queue=QueueSummary(by_code=(group,))), OTHER)
+    assert f"*What to do*\n1. {first}" in "".join(str(b["text"]["text"]) for b in made.blocks if "text" in b)
+    assert ("Most likely" in made.text) is (guess is not None)
+    assert f"Most likely {guess}" in made.text or guess is None
+    assert shown(made).count("*A content filter*") == 1
+
+
 def test_one_that_somebody_looks_after_says_so_and_has_no_button(world: Any) -> None:
     text = shown(render_alert(world.unassigned_view(IncidentState.ACKNOWLEDGED), OTHER))
     assert "Acknowledged, critical" in text
