@@ -86,7 +86,10 @@ async def _missed_by_all(invoker: Invoker, missing: set[str]) -> set[str]:
         return set()
     sure = set(missing)
     for row in found.rows:
-        names = _own(row) | _addresses(texts(row, "ExternalEmailAddress"))
+        try:
+            names = _own(row) | {one.lower().removeprefix("smtp:") for one in texts(row, "ExternalEmailAddress")}
+        except ValueError:
+            return set()
         reached = {address for address in missing if not names.isdisjoint((address, *untagged[address]))}
         if not reached:
             # It fits, and nobody can tell which address.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 import pytest
 
 from bot.backends.exchange_online import ExchangeOnlineBackend
-from bot.backends.exchange_online.invoke import NotAllowed
-from bot.backends.exchange_online.recipients import accepted
+from bot.backends.exchange_online.invoke import Found, Invoker, NotAllowed
+from bot.backends.exchange_online.recipients import accepted, look_up
 from bot.backends.ports import BackendError, RecipientAnswer
 from bot.sandbox.exchange_online import SandboxTenant, TenantFault
 from bot.sandbox.mail_system import MailSystem
@@ -123,3 +126,13 @@ async def test_nobody_is_called_invalid_where_the_second_question_gets_no_answer
     tenant.faults.set(fault, on="Get-Recipient", skip=1)
     answer = await backend.recipients(ASK)
     assert answer == RecipientAnswer(valid=frozenset({"bob@onprem.test", "o'hara@onprem.test"}))
+
+
+async def test_an_external_address_that_can_not_be_read_makes_nobody_invalid() -> None:
+    class Odd:
+        async def read(self, _cmdlet: str, parameters: Mapping[str, Any]) -> Found:
+            row = {"PrimarySmtpAddress": "ann@onprem.test", "ExternalEmailAddress": 5}
+            return Found(rows=[row] if "External" in parameters["Filter"] else [])
+
+    domains = [DomainFacts(backend="exo", name="onprem.test", type=DomainType.INTERNAL_RELAY)]
+    assert await look_up(cast(Invoker, Odd()), ["gone@onprem.test"], domains) == RecipientAnswer()
