@@ -14,7 +14,7 @@ _TOOL = re.compile(
     r"(?<![\w./-])(?:(?P<tool>postqueue|postconf|postsuper|postmap|postcat|posttls-finger)"
     r"|postfix(?= (?:reload|check|start|stop|flush|status)\b))(?![\w./=-])(?! -c /)"
 )
-_HERE = "On the Postfix machine"
+_HERE = re.compile(r"\b([Oo]n) the Postfix machine\b")
 
 
 def tool(place: Place, name: str) -> str:
@@ -39,8 +39,8 @@ def at_place(text: str, place: Place) -> str:
     named = told if place.config_dir == POSTFIX_DIRECTORY else _files(told, shell_word(place.config_dir))
     if place.host is None:
         return named
-    if _HERE in named:
-        return named.replace(_HERE, f"On `{place.host}`")
+    if _HERE.search(named):
+        return _HERE.sub(lambda found: f"{found[1]} `{place.host}`", named)
     return f"{named} (Type it on `{place.host}`.)" if _TOOL.search(text) else named
 
 

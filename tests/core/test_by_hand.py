@@ -112,6 +112,11 @@ def test_only_the_steps_asked_for_are_told() -> None:
     assert "'it''s'" in instructions(Place(family=Family.EXCHANGE_SERVER), connector(name="it's"), EVERY[2:3])[1]
 
 
+def test_a_relay_with_few_invalid_recipients_names_them_all() -> None:
+    told = instructions(RELAY, SITE, (step(StepKind.REJECT_INVALID, refs=2),))
+    assert "gone1@onprem.test" in told[0] and "and so on" not in "".join(told)
+
+
 POSTFIX = pytest.mark.skipif(not shutil.which("postmap", path="/usr/sbin:/usr/bin"), reason="Postfix isn't installed")
 
 

@@ -53,6 +53,10 @@ def test_commands_and_files_are_those_of_the_instance(text: str, told: str) -> N
     ("text", "told"),
     [
         ("On the Postfix machine: `dig a`.", "On `relay1.example.org`: `dig a`."),
+        (
+            "`postqueue -p`, `nc -vz a 25` on the Postfix machine.",
+            "`postqueue -p`, `nc -vz a 25` on `relay1.example.org`.",
+        ),
         ("It moved: `postmap` the table.", "It moved: `postmap` the table. (Type it on `relay1.example.org`.)"),
         ("Look at the server: is it up?", "Look at the server: is it up?"),
     ],

@@ -29,6 +29,8 @@ from bot.backends.postfix.connectors import Dialling, TlsPolicy, not_probed
 from bot.backends.postfix.filters import Filters
 from bot.backends.postfix.host import NotListable, PostfixHost
 from bot.backends.postfix.routing import Routing, plain_domains, unlisted
+from bot.core.capabilities import Family, Place
+from bot.core.postfix_place import tool
 from storage.records import DomainFacts, DomainType
 
 OVERRIDES = "mfi_overrides"
@@ -160,7 +162,11 @@ def interpret(
         other_recipients=tuple(listed.get(m) for m in recipient_maps if m not in own),
         filters=Filters.of(contents, services),
         dialling=dialling,
-        notes=(*_notes(settings, listed), *_filter_notes(contents), *_unprobed(routing, dialling)),
+        notes=(
+            *_notes(settings, listed, Place(family=Family.POSTFIX, config_dir=config_dir)),
+            *_filter_notes(contents),
+            *_unprobed(routing, dialling),
+        ),
     )
 
 
@@ -218,7 +224,7 @@ def _level(settings: Mapping[str, str]) -> str:
     return "may" if settings.get("smtp_use_tls") == "yes" else "none"
 
 
-def _notes(settings: Mapping[str, str], listed: Mapping[str, Entries]) -> Iterable[str]:
+def _notes(settings: Mapping[str, str], listed: Mapping[str, Entries], place: Place) -> Iterable[str]:
     kind = settings.get("default_database_type", "hash")
     for name in _MAPS:
         for member in members(settings.get(name, "")):
@@ -226,7 +232,8 @@ def _notes(settings: Mapping[str, str], listed: Mapping[str, Entries]) -> Iterab
             if member not in listed:
                 yield f"{name}: {table.ref[:100]} can't be listed, so its entries are not seen"
             elif table.kind in FROM_TEXT:
-                yield f"{name}: {table.ref[:100]} is read from its text: after a change of that, run postmap"
+                again = f"after a change of that, run {tool(place, 'postmap')}"
+                yield f"{name}: {table.ref[:100]} is read from its text: {again}"
     for name in _DOMAIN_LISTS:
         for member in unlisted(settings.get(name, ""), listed):
             yield f"{name}: {member[:100]} can't be listed, so its domains are not seen"

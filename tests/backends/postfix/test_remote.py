@@ -58,7 +58,7 @@ async def test_a_cdb_table_is_read_through_its_text_here_and_there(postfix: Real
         other = await backend.connector(postfix.key("busy"))
         assert other is not None and other.enabled
         says = " ".join(f.says for f in await backend.check())
-        assert f"cdb:{etc}/transport is read from its text: after a change of that, run postmap" in says
+        assert f"cdb:{etc}/transport is read from its text: after a change of that, run postmap -c {etc}" in says
         assert f"cdb:{etc}/gone can't be listed, so its entries are not seen" in says
 
 
