@@ -198,6 +198,11 @@ def _queued(group: CodeCount, run: ProbeRun, policy: Policy, now: datetime) -> T
     )
 
 
+def code_words(code: str | None) -> str:
+    """The code in a list; words where a reason has none, or no reason is known."""
+    return "no code" if code == NAMELESS else code or "no reason yet"
+
+
 def own_words(reason: str) -> str:
     """What the server or the mail system said, without the frame that a message trace puts around it."""
     told = reason[:2000]

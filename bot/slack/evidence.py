@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bot.core.evidence import NAMELESS, Sample, SampleKind, own_words
+from bot.core.evidence import Sample, SampleKind, code_words, own_words
 from bot.core.two_views import ABOUT_ADDRESSES, MAIL_SYSTEM
 from bot.core.two_views import conclusion as in_words
 from bot.core.undialled import undialled
@@ -130,8 +130,7 @@ def queue_line(view: IncidentView) -> Mrkdwn:
 
 def code_line(group: CodeCount) -> Mrkdwn:
     """ "42 with 4.4.316: `450 4.4.316 Connection refused…`"."""
-    code_words = "no code" if group.code == NAMELESS else group.code
-    what = mrkdwn("*{}* with {}", group.count, code_words or "no reason known yet")
+    what = mrkdwn("*{}* with {}", group.count, code_words(group.code) if group.code else "no reason known yet")
     return mrkdwn("{}: {}", what, code(own_words(group.reason), 160)) if group.reason else what
 
 
@@ -219,7 +218,7 @@ def changes(differences: tuple[Difference, ...]) -> Mrkdwn:
 
 def by_code(summary: QueueSummary) -> Mrkdwn:
     """ "42 × 4.4.316, 3 × 4.4.317"."""
-    return joined([mrkdwn("{} × {}", g.count, g.code or "no reason yet") for g in summary.by_code[:6]], ", ")
+    return joined([mrkdwn("{} × {}", g.count, code_words(g.code)) for g in summary.by_code[:6]], ", ")
 
 
 def reasons(summary: QueueSummary, sample: Sample | None) -> Mrkdwn:

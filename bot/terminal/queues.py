@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.core.bars import bar, gauge
-from bot.core.evidence import Sample, SampleKind, own_words
+from bot.core.evidence import Sample, SampleKind, code_words, own_words
 from bot.core.forecast import plain_span
 from bot.core.mail_clock import HOURS, LATER, MailClock, in_words, pace_in_words
 from bot.core.two_views import MAIL_SYSTEM, conclusion
@@ -96,7 +96,7 @@ def _by_when(clocks: Sequence[MailClock]) -> str:
 def _reasons(queue: QueueSummary, sample: Sample | None) -> str:
     if sample is not None and sample.kind is SampleKind.AGREES:
         return f"{sample.code} ({sample.known} of {sample.known} looked at)"
-    return ", ".join(f"{group.count:,} × {group.code or 'no reason yet'}" for group in queue.by_code[:4])
+    return ", ".join(f"{group.count:,} × {code_words(group.code)}" for group in queue.by_code[:4])
 
 
 def render_one(one: OneQueue) -> str:
@@ -175,7 +175,7 @@ def _why(row: ConnectorView) -> list[RenderableType]:
 
 
 def _groups(groups: Iterable[CodeCount]) -> list[RenderableType]:
-    return [Text(f"  {g.count:,} × {g.code or 'no reason yet'}{_said(g.reason)}") for g in groups]
+    return [Text(f"  {g.count:,} × {code_words(g.code)}{_said(g.reason)}") for g in groups]
 
 
 def _said(reason: str | None) -> str:

@@ -8,6 +8,7 @@ import pytest
 from bot.core.evidence import (
     ProbeRun,
     SampleKind,
+    code_words,
     folded,
     is_certificate_trouble,
     run_of,
@@ -203,3 +204,8 @@ def test_an_incident_counts_everything_that_most_likely_waits_for_its_reason(
     found = [(t.code, t.waiting) for t in troubles(held, FINE, POLICY, NOW)]
     ages = [(c, w.count, int((NOW - w.oldest_received_at).total_seconds() // 60)) for c, w in found if w]
     assert ages == expected
+
+
+@pytest.mark.parametrize(("code", "words"), [("4.4.316", "4.4.316"), ("other", "no code"), (None, "no reason yet")])
+def test_a_list_of_codes_says_in_words_what_has_none(code: str | None, words: str) -> None:
+    assert code_words(code) == words
