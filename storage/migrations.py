@@ -310,3 +310,15 @@ def homeless_mail(db: Database) -> None:
         """CREATE INDEX queued_messages_homeless ON queued_messages (backend, received_at, expires_at)
             WHERE status = 'queued' AND connector_id IS NULL"""
     )
+
+
+@migrations()
+def message_names(db: Database) -> None:
+    """The Message ID of mail that is kept under another id (storage/message_names.py)."""
+    db.execute(
+        """CREATE TABLE message_names (
+            message INTEGER PRIMARY KEY REFERENCES queued_messages (id) ON DELETE CASCADE,
+            message_id TEXT NOT NULL
+        ) STRICT"""
+    )
+    db.execute("CREATE INDEX message_names_by_id ON message_names (message_id)")

@@ -29,7 +29,7 @@ from bot.backends.files import (
 )
 from bot.core.assignment import assigner, basis
 from bot.services.queue_adding import Adding, add, in_slices
-from bot.services.two_ids import named_as_known, warning
+from bot.services.two_ids import named_as_known, remember, warning
 from knowledge.diagnose import Diagnosis, diagnose
 from storage import connectors, domains, messages, recipients, syncs
 from storage.connection import Store
@@ -163,14 +163,16 @@ def _unlisted(names: Sequence[str]) -> tuple[str, ...]:
 async def _take_messages(
     store: Store, *, rows: Sequence[MessageFacts], now: datetime, parsed: ParsedMessages
 ) -> _Outcome:
-    rows = await store.read(lambda db: named_as_known(db, BACKEND, rows, parsed.ids))
+    named = await store.read(lambda db: named_as_known(db, BACKEND, rows, parsed.ids))
+    rows = named.rows
     roster = await store.read(_Roster.of)
     returned = [m for m in rows if m.status in _CAME_BACK]
     waiting = [m for m in rows if m.status is MessageStatus.QUEUED]
     ended = [m for m in rows if m.status is not MessageStatus.QUEUED and m.status not in _CAME_BACK]
     kept = roster.assigned(chain(waiting, returned))
     adding = await add(store, BACKEND, kept, now, ended=roster.assigned(ended))
-    counts, warned = await store.write(partial(_finish, adding=adding, now=now, ids=parsed.ids))
+    counts, warned = await store.write(lambda db: _finish(db, adding, now, parsed.ids, named.doubtful))
+    await remember(store, BACKEND, parsed.ids)
     if not roster.same_as(await store.read(_Roster.of)):
         await _assign_waiting(store)
     distinct = len({(m.key, m.recipient) for m in rows})
@@ -188,12 +190,12 @@ def _returned(rows: Sequence[MessageFacts], now: datetime) -> tuple[str, ...]:
     return (f"{len({(m.key, m.recipient) for m in rows})} came back: mfi queue --bounced{since} lists them",)
 
 
-def _finish(db: Database, adding: Adding, now: datetime, ids: MessageIds) -> _Outcome:
+def _finish(db: Database, adding: Adding, now: datetime, ids: MessageIds, doubtful: int) -> _Outcome:
     """Write the rest, and that the queue was read: an import that was cut off doesn't make the figures fresh."""
     run = syncs.begin(db, BACKEND, now)
     counts = adding.finish(db)
     syncs.finish(db, run, now, {"added": counts.added, "changed": counts.changed, "unchanged": counts.unchanged})
-    warned = warning(db, ids)
+    warned = warning(db, ids, doubtful)
     return counts, (warned,) if warned else ()
 
 

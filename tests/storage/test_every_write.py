@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from storage import audit, connectors, domains, inbox, messages, meta, probes, recipients, syncs
+from storage import audit, connectors, domains, inbox, message_names, messages, meta, probes, recipients, syncs
 from storage.connection import Store
 from storage.journal_records import AuditEntry
 from storage.records import (
@@ -101,6 +101,7 @@ WRITES = [
     Write("messages.sync ends", lambda db: messages.sync(db, "lab", [], NOW, complete=True)),
     Write("messages.assign", lambda db: messages.assign(db, [(1, None)])),
     Write("messages.adopt", lambda db: messages.adopt(db, [(3, 1)])),
+    Write("message_names.note", lambda db: message_names.note(db, [(1, "1@contoso.com"), (99, "gone@contoso.com")])),
     Write("messages.sample_all", lambda db: messages.sample_all(db, NOW)),
     Write("messages.sample", lambda db: messages.sample(db, 1, NOW)),
     Write(

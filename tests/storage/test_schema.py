@@ -18,7 +18,7 @@ from storage.journal_records import AuditEntry
 TABLES = {
     *("meta", "connectors", "accepted_domains", "recipients", "complete_directories", "queued_messages"),
     *("queue_samples", "syncs", "probes", "incidents", "incident_events", "outbox", "actions", "action_steps"),
-    *("inbox", "audit", "queue_groups", "queue_buckets", "queue_flow", "queue_bulk"),
+    *("inbox", "audit", "queue_groups", "queue_buckets", "queue_flow", "queue_bulk", "message_names"),
 }
 NOT_OURS = {"_sqlite_migrations", "sqlite_sequence"}
 
