@@ -189,9 +189,10 @@ def test_no_write_is_forgotten_here() -> None:
             "meta.get",
             "probes.recent_good",
             "domains.every",
+            *("message_names.Named", "message_names.under", "message_names.unnamed"),
         ),
     }
-    modules = (connectors, domains, recipients, messages, probes, syncs, inbox, audit, meta)
+    modules = (connectors, domains, recipients, message_names, messages, probes, syncs, inbox, audit, meta)
     public = {
         f"{m.__name__.removeprefix('storage.')}.{name}"
         for m in modules
