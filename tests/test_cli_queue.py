@@ -123,6 +123,12 @@ def test_what_bounced_of_it_is_listed_alone_and_nothing_is_good_news(imported: N
     assert "Nothing waits that belongs to no known connector." in told(capsys, "unassigned")
 
 
+def test_without_a_database_nothing_waits_that_belongs_to_no_connector(capsys: Any) -> None:
+    assert told(capsys, "unassigned") == "Nothing waits.\n"
+    assert json.loads(told(capsys, "unassigned", "--json")) == {"queue": []}
+    assert told(capsys, "contoso", code=2) == ""
+
+
 def test_a_connector_that_is_called_unassigned_wins(imported: None, capsys: Any) -> None:
     Path("more.json").write_text(json.dumps([{**CONNECTORS[0], "Name": "Unassigned", "Guid": "another"}]))
     assert run(["import", "connectors", "more.json"]) == 0

@@ -50,12 +50,14 @@ def queue(connector: str | None, bounced: bool, since: timedelta, as_csv: bool, 
     With a CONNECTOR (or the beginning of its name): how old, bouncing when, for whom and from whom. The word
     unassigned stands for what belongs to no known connector: a content filter that is down, foreign servers.
     """
+    from bot.core.unassigned import UNASSIGNED
+
     if as_csv and (as_json or not bounced):
         raise ExitWith(EXIT_USAGE, "--csv goes with --bounced, and not with --json")
     settings = read_settings()
     if not settings.database.exists():
         missing = f"there is no database {settings.database} here; `mfi run` or `mfi import` makes it"
-        if connector is not None:
+        if connector is not None and connector.casefold() != UNASSIGNED:
             raise click.UsageError(f"no connector {connector[:60]!r}: {missing}")
         click.echo(f"mfi: {missing}", err=True)
         _say_nothing(bounced, as_csv, as_json)
