@@ -24,8 +24,8 @@ PASTE_INSTEAD = (
 )
 
 OTHER_MEANING = (
-    "“other” is no code of a mail system: mfi calls a waiting message so whose reason has no code that mfi knows, in "
-    "alerts and in the list of what waits. Its own words tell what is wrong."
+    "“other” is no code of a mail system: alerts say so of queued messages whose reason has no code that mfi knows "
+    "(lists say “no code”). Its own words tell what is wrong."
 )
 OTHER_STEP = (
     "See the words: `/mfi queue <connector>` (typed in a terminal: `mfi queue`) shows them; paste the whole text after "

@@ -60,7 +60,7 @@ async def test_exactly_the_invalid_ones_bounce_and_the_rest_arrives_after_the_re
 
     # The advice is about this Postfix and its next hop's own port.
     port = postfix.routes[relay.DOMAIN].rpartition(":")[2]
-    await expect(client.alert(name)).to_contain_text("postqueue -p")
+    await expect(client.alert(name)).to_contain_text(f"postqueue -c {postfix.config_dir} -p")
     await expect(client.alert(name)).to_contain_text(f"TCP {port}")
     await expect(client.alert(name)).not_to_contain_text("Exchange Online")
 
