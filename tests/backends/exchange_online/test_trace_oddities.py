@@ -152,7 +152,8 @@ class Cmdlets:
         self.pages = list(pages)
         self.asked: list[dict[str, Any]] = []
 
-    async def read(self, _cmdlet: str, parameters: dict[str, Any]) -> Found:
+    async def read(self, _cmdlet: str, parameters: dict[str, Any], *, spend: Callable[[], None]) -> Found:
+        spend()
         self.asked.append(parameters)
         return self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
 
