@@ -208,8 +208,12 @@ def test_the_same_list_again_writes_nothing_whatever_was_there(before: list[Any]
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(listed, max_size=8, unique_by=lambda row: row[0].key), max_size=4))
 def test_a_list_taken_over_in_slices_is_the_list_taken_over_row_by_row(lists: list[list[Any]]) -> None:
-    """What the digests and the bulk path spare is never seen: the rows come out the same."""
+    """What the digests and the bulk path spare is never seen: the rows come out the same.
+
+    Except when mail ended that nobody saw waiting: a whole list dates it by what it tells of it.
+    """
     one, other = opened(), opened()
+    first_seen: dict[str, MessageStatus] = {}
     columns = "key, connector_id, status, code, reason, remote_host, received_at, expires_at, evidence_at, ended_at"
     try:
         for rows in lists:
@@ -218,8 +222,13 @@ def test_a_list_taken_over_in_slices_is_the_list_taken_over_row_by_row(lists: li
             known = {facts.key for facts, _ in rows}
             waiting = [r["id"] for r in other.query(WAITS) if r["key"] not in known]
             queue_diff.end(other, waiting, NOW, MessageStatus.GONE)
+            first_seen = {facts.key: facts.status for facts, _ in rows} | first_seen
             found = [
-                db.execute(f"SELECT {columns} FROM queued_messages ORDER BY key").fetchall() for db in (one, other)
+                [
+                    row if first_seen[row[0]] is MessageStatus.QUEUED else row[:-1]
+                    for row in db.execute(f"SELECT {columns} FROM queued_messages ORDER BY key").fetchall()
+                ]
+                for db in (one, other)
             ]
             assert found[0] == found[1]
     finally:
