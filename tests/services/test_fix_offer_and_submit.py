@@ -70,7 +70,7 @@ async def test_an_unknown_incident_has_no_offer(scene: Scene) -> None:
     assert await scene.fix().offer(77, "U1") == Refusal(reason="There is no incident #77.")
 
 
-async def test_the_monitors_own_incident_has_no_offer(scene: Scene) -> None:
+async def test_an_incident_of_no_connector_has_no_offer(scene: Scene) -> None:
     blind = await scene.store.write(
         lambda db: incidents.insert(
             db,
@@ -84,7 +84,7 @@ async def test_the_monitors_own_incident_has_no_offer(scene: Scene) -> None:
     )
     refused = await scene.fix().offer(blind.id, "U1")
     assert isinstance(refused, Refusal)
-    assert "monitor itself" in refused.reason
+    assert "belongs to no connector" in refused.reason
 
 
 async def test_a_partner_gets_no_offer(scene: Scene) -> None:
