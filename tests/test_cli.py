@@ -323,3 +323,19 @@ def test_a_port_that_is_taken_is_one_line(capsys):
     said = capsys.readouterr().err
     assert "the demo can't open what it needs" in said
     assert said.count("\n") == 1
+
+
+def test_a_mail_system_that_was_never_read_is_named_where_its_connectors_are_missing(imported, monkeypatch, capsys):
+    monkeypatch.setenv("MFI_BACKENDS", "contoso=lab")
+    capsys.readouterr()
+    assert run(["connectors"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("\n") == 4
+    assert (
+        "contoso was never read, so its connectors are unknown: `mfi sync contoso` reads it, `mfi doctor` says" in said
+    )
+    monkeypatch.setenv("MFI_DATABASE", "none.db")
+    assert run(["connectors"]) == 0
+    assert capsys.readouterr().out.startswith("contoso was never read")
+    assert run(["connectors", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"connectors": [], "never_read": ["contoso"]}

@@ -271,14 +271,20 @@ def _listing(name: str, help_text: str) -> None:
         moment, settings = now(), read_settings()
         policy = settings.policy()
         rows: list[dict[str, object]] = []
+        unread = [spec.name for spec in settings.backends or ()] if name == "connectors" else []
         if settings.database.exists():
             rows = asyncio.run(with_store(settings, lambda store: listings.read(name, store, moment, policy)))
+            if unread:
+                unread = asyncio.run(with_store(settings, lambda store: listings.never_read(store, unread)))
         else:
             _complain(0, f"there is no database {settings.database} here; `mfi run` or `mfi import` makes it")
         if as_json:
-            print_json({name: rows})
+            print_json({name: rows} | ({"never_read": unread} if unread else {}))
         else:
-            click.echo(listings.render(name, rows, moment))
+            if rows or not unread:
+                click.echo(listings.render(name, rows, moment))
+            if unread:
+                click.echo(listings.hint(unread))
 
 
 for _name, _help in {

@@ -110,6 +110,8 @@ class IncidentView:
     """What the known reasons say of the unknown ones."""
     allowed_from: AllowedFrom | None = None
     """From where the mail system connects, where its operator says so."""
+    unconfigured: bool = False
+    """Its mail system was renamed or taken out of the settings: nobody says any more what it lists."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """The evidence as it was told last: what early warnings and the monitor's own incident are drawn from."""
     top: TopList = field(default_factory=TopList)

@@ -18,6 +18,7 @@ from bot.services import unreadable
 from bot.services.queue_taking import compare
 from storage import connectors, domains, incidents, syncs
 from storage.connection import Store
+from storage.records import Connector
 
 LOG = logging.getLogger(__name__)
 
@@ -29,6 +30,11 @@ async def let_go(store: Store, configured: Collection[str], clock: Clock) -> lis
         await _let_go(store, name, clock())
         LOG.info("mail system %s is no longer configured: its connectors are no longer watched", name)
     return gone
+
+
+def left(db: Database, connector: Connector) -> bool:
+    """Is it watched no more because its mail system isn't configured any more, and not because that lacks it?"""
+    return connector.missing_since is not None and connector.backend not in {IMPORTED, *syncs.latest(db)}
 
 
 async def _let_go(store: Store, name: str, now: datetime) -> None:

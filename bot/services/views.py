@@ -18,7 +18,7 @@ from bot.core.policy import Policy
 from bot.core.two_views import disagreement, failing_codes
 from bot.core.unassigned import UNASSIGNED
 from bot.core.views import ConnectorView, IncidentView, OneQueue, QueueView, StatusView
-from bot.services import queue_views
+from bot.services import departed, queue_views
 from bot.services.address_ranges import allowed_from
 from bot.services.triage import RUN_LENGTH, mail_flows
 from storage import actions, connectors, incidents, messages, outbox, probes, syncs
@@ -96,6 +96,7 @@ def incident_view(
         clock=queue_views.clock_of(db, connector.id, queue, now),
         sample=sample_of(queue, policy, now),
         allowed_from=allowed,
+        unconfigured=departed.left(db, connector),
         told=told,
     )
 

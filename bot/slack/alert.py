@@ -155,7 +155,7 @@ def sentence(view: IncidentView, about: Article) -> Mrkdwn:
         title_of(incident, about), prose(name_of(view), 100),
     )  # fmt: skip
     if incident.state is IncidentState.RESOLVED:
-        return joined([mrkdwn("{}{}.", start, because(incident).capitalize()), left_behind(view)], " ")
+        return joined([mrkdwn("{}{}.", start, because(view).capitalize()), left_behind(view)], " ")
     return mrkdwn("{}{}. {}", start, waiting(view), _next_step(view, about))
 
 
@@ -178,11 +178,17 @@ def _subject(view: IncidentView) -> Mrkdwn:
     connector, first = view.connector, view.queue.first_expiry_at
     assert connector is not None
     what = mrkdwn("*{}* · {} connector", code(connector.name, 120), KIND_WORDS[connector.kind])
-    missing = Mrkdwn("⚠️ the mail system no longer lists it") if connector.missing_since else Mrkdwn("")
+    missing = mrkdwn("⚠️ {}", _why_missing(view)) if connector.missing_since else Mrkdwn("")
     flapping = Mrkdwn("🔁 flapping: it keeps failing and recovering") if view.incident.flapping else Mrkdwn("")
     deadline = mrkdwn(" ({})", when(first)) if first else Mrkdwn("")
     stale = stale_words(view.queue_read_at, view.now, stale=view.queue_stale)
     return lines(what, mrkdwn("*{}*{}", waiting(view), deadline), stale, *overview(view.clock), missing, flapping)
+
+
+def _why_missing(view: IncidentView) -> Mrkdwn:
+    if view.unconfigured and view.connector is not None:
+        return mrkdwn("its mail system {} isn't configured any more", code(view.connector.backend, 60))
+    return Mrkdwn("the mail system no longer lists it")
 
 
 def _again(view: IncidentView) -> Mrkdwn:
@@ -238,7 +244,7 @@ def _resolved(view: IncidentView, about: Article, workspace: str) -> Message:
             section(
                 lines(
                     whose(view),
-                    mrkdwn("{}. It was open for {}.", because(incident).capitalize(), span(lasted)),
+                    mrkdwn("{}. It was open for {}.", because(view).capitalize(), span(lasted)),
                     left_behind(view),
                 )
             ),

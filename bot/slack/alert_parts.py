@@ -79,9 +79,12 @@ def _other(incident: Incident, workspace: str) -> Mrkdwn:
     return message_link(workspace, incident.channel, incident.ts, label) if incident.ts else prose(label)
 
 
-def because(incident: Incident) -> str:
+def because(view: IncidentView) -> str:
     """Why it is over, as the end of a sentence."""
-    return RESOLUTIONS.get(incident.resolution or "", "mail flows again")
+    reason = view.incident.resolution or ""
+    if reason == "removed" and view.unconfigured:
+        reason = "not configured"
+    return RESOLUTIONS.get(reason, "mail flows again")
 
 
 def waiting(view: IncidentView) -> Mrkdwn:

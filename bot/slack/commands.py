@@ -13,7 +13,7 @@ from bot.core.mail_clock import BOUNCES_OVER
 from bot.core.permissions import Verb
 from bot.core.views import IncidentView
 from bot.services.incidents import acknowledge
-from bot.services.queue_views import means_unassigned, unassigned_queue
+from bot.services.queue_views import means_unassigned, stale_sources, unassigned_queue
 from bot.services.views import connector_views, incident_view, one_queue, queue_view, status_view
 from bot.slack import queues, replies
 from bot.slack.alert import DEFAULT_WORKSPACE
@@ -114,8 +114,11 @@ class Commands:
 
     async def _connectors(self, call: Call) -> None:
         now = self._deps.clock()
-        views = await self._deps.store.read(lambda db: connector_views(db, now, self._deps.policy))
-        await self._answer(call, replies.connectors_reply(views))
+        policy = self._deps.policy
+        views, old = await self._deps.store.read(
+            lambda db: (connector_views(db, now, policy), stale_sources(db, policy, now))
+        )
+        await self._answer(call, replies.connectors_reply(views, [s for s in old if s.read_at is None]))
 
     async def _queue(self, call: Call) -> None:
         word, _, rest = call.argument.partition(" ")

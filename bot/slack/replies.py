@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from bot.core.events import EventKind
 from bot.core.permissions import Admins, Decision
 from bot.core.undialled import undialled
-from bot.core.views import ConnectorView, IncidentView, StatusView
+from bot.core.views import ConnectorView, IncidentView, StaleSource, StatusView
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message, actions, button, context, message, section
 from bot.slack.countdown import stale_words
@@ -125,8 +125,11 @@ def _own_lines(view: StatusView, socket: str) -> Iterable[Mrkdwn]:
         )  # fmt: skip
 
 
-def connectors_reply(views: Sequence[ConnectorView]) -> Message:
-    """Every connector, the failing ones first."""
+def connectors_reply(views: Sequence[ConnectorView], unread: Sequence[StaleSource] = ()) -> Message:
+    """Every connector, the failing ones first; `unread`: mail systems that were never read."""
+    hints = lines(*map(_never_read, unread[:SHOWN]))
+    if not views and unread:
+        return note(hints)
     if not views:
         return note(
             Mrkdwn("No connectors are known yet. Import them: `mfi import connectors FILE`, or set `MFI_BACKENDS`.")
@@ -140,8 +143,17 @@ def connectors_reply(views: Sequence[ConnectorView]) -> Message:
     rows = [_connector_row(v) for v in ordered[:SHOWN]]
     more = mrkdwn("… and {} more", len(views) - SHOWN) if len(views) > SHOWN else None
     return message(
-        lines(head, *rows[:5]), [section(head), *(section(row) for row in rows), section(more or Mrkdwn(""))]
+        lines(head, *rows[:5]),
+        [section(head), *(section(row) for row in rows), section(more or Mrkdwn("")), section(hints)],
     )
+
+
+def _never_read(source: StaleSource) -> Mrkdwn:
+    failed = mrkdwn("; the last try failed: {}", prose(source.error, 200)) if source.error else Mrkdwn("")
+    return mrkdwn(
+        "⚠️ {} was never read, so its connectors are unknown{}. {} reads it, `mfi doctor` says what is wrong.",
+        code(source.backend, 60), failed, code(f"mfi sync {source.backend}", 80),
+    )  # fmt: skip
 
 
 def _probe_is_fine(view: ConnectorView) -> bool:

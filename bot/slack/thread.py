@@ -234,6 +234,8 @@ def _resolved(event: IncidentEvent, view: IncidentView) -> Mrkdwn:
     reason = str(event.data.get("reason") or "delivering")
     left = Mrkdwn("") if view.incident.is_warning else left_behind(view)
     picture = "⚠️" if stays_behind(view) else "✅"
+    if reason == "removed" and view.unconfigured:
+        reason = "not configured"
     return joined([mrkdwn("{} Resolved: {}.", picture, RESOLUTIONS.get(reason, reason)), left], " ")
 
 

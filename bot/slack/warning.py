@@ -44,7 +44,7 @@ def render_warning(view: IncidentView, workspace: str) -> Message:
 
 
 def _over(view: IncidentView, head: Mrkdwn, workspace: str) -> Message:
-    why, ended = because(view.incident), view.incident.resolved_at or view.incident.updated_at
+    why, ended = because(view), view.incident.resolved_at or view.incident.updated_at
     return message(
         mrkdwn("{}: {} at {}.", head, why, prose(name_of(view), 100)),
         [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +13,12 @@ from bot.core.foresight import WARNED_WORDS
 from bot.core.policy import Policy
 from bot.core.unassigned import UNASSIGNED
 from bot.core.undialled import undialled_by
+from bot.services.departed import left
 from bot.services.monitor import BLIND
 from bot.services.views import connector_views
 from bot.terminal.queues import NOWHERE
-from bot.terminal.tables import table
-from storage import incidents, outbox
+from bot.terminal.tables import one_line, table
+from storage import connectors, incidents, outbox, syncs
 from storage.connection import Store
 from storage.records import IncidentState
 
@@ -38,6 +39,20 @@ def render(name: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> str:
         return _EMPTY[name]
     columns = _COLUMNS[name]
     return table(list(columns), [[draw(row, now) for draw in columns.values()] for row in rows])
+
+
+async def never_read(store: Store, configured: Iterable[str]) -> list[str]:
+    """Which of the mail systems of the settings were never read: of their connectors nothing is known."""
+    return await store.read(lambda db: [name for name in configured if syncs.last_success(db, name) is None])
+
+
+def hint(unread: Sequence[str]) -> str:
+    """What to do about these mail systems, a line each."""
+    return "\n".join(
+        f"{name} was never read, so its connectors are unknown: "
+        f"`mfi sync {name}` reads it, `mfi doctor` says what is wrong"
+        for name in map(one_line, unread)
+    )
 
 
 def _connectors(db: Database, now: datetime, policy: Policy) -> list[Row]:
@@ -62,20 +77,22 @@ def _connectors(db: Database, now: datetime, policy: Policy) -> list[Row]:
     ]
 
 
-def _incidents(db: Database, now: datetime, _policy: Policy) -> list[Row]:
-    names = {view.connector.id: view.connector.name for view in connector_views(db, now)}
+def _incidents(db: Database) -> list[Row]:
+    recent = incidents.recent(db, SHOWN)
+    found = {number: connectors.get(db, number) for number in {one.connector_id for one in recent} if number}
     return [
         {
             "id": one.id,
             "state": one.state,
             "severity": one.severity,
             "code": one.code,
-            "connector": names.get(one.connector_id) if one.connector_id else None,
+            "connector": connector.name if connector else None,
+            "unconfigured": connector.backend if connector and left(db, connector) else None,
             "opened_at": one.opened_at,
             "resolved_at": one.resolved_at,
             "acknowledged_by": one.acknowledged_by,
         }
-        for one in incidents.recent(db, SHOWN)
+        for one, connector in ((one, found.get(one.connector_id or 0)) for one in recent)
     ]
 
 
@@ -97,7 +114,7 @@ def _outbox(db: Database) -> list[Row]:
 
 _READERS: dict[str, Callable[[Database, datetime, Policy], list[Row]]] = {
     "connectors": _connectors,
-    "incidents": _incidents,
+    "incidents": lambda db, now, policy: _incidents(db),
     "outbox": lambda db, now, policy: _outbox(db),
 }
 
@@ -117,6 +134,12 @@ def _ago(moment: datetime | None, now: datetime) -> str:
 def _waiting_word(row: Mapping[str, Any], now: datetime) -> str:
     old = f", stale: read {_ago(row['queue_read_at'], now)}" if row["queue_stale"] else ""
     return f"{row['waiting']}{old}"
+
+
+def _connector_word(row: Mapping[str, Any]) -> str:
+    name = row["connector"] or (NOWHERE if row["code"] == UNASSIGNED else "the monitor")
+    gone = row.get("unconfigured")
+    return f"{name} ({gone} isn't configured any more)" if gone else name
 
 
 def _probe_word(row: Mapping[str, Any], now: datetime) -> str:
@@ -145,7 +168,7 @@ _COLUMNS: dict[str, dict[str, Callable[[Mapping[str, Any], datetime], str]]] = {
             r["state"] if r["state"] == IncidentState.RESOLVED else f"{r['state']}, {r['severity']}"
         ),
         "Code": lambda r, now: CODE_WORDS.get(r["code"], r["code"]),
-        "Connector": lambda r, now: r["connector"] or (NOWHERE if r["code"] == UNASSIGNED else "the monitor"),
+        "Connector": lambda r, now: _connector_word(r),
         "Opened": lambda r, now: _ago(r["opened_at"], now),
     },
     "outbox": {

@@ -12,7 +12,8 @@ from bot.core.policy import Policy
 from bot.services.departed import let_go
 from bot.services.syncing import Syncing
 from bot.services.upkeep import Upkeep
-from bot.services.views import status_view
+from bot.services.views import incident_view, status_view
+from bot.terminal import listings
 from storage import connectors, domains, incidents, messages
 from storage.connection import Store
 from storage.records import (
@@ -122,3 +123,33 @@ async def test_one_that_comes_back_is_taken_up_again(store: Store, old: Tenant, 
     (back,) = await store.read(lambda db: messages.get_refs(db, "exo", refs))
     assert (back.status, back.connector_id) == (MessageStatus.QUEUED, kept.connector_id)
     assert [i.code for i in await store.read(incidents.open_everywhere)] == ["4.4.316"]
+
+
+async def test_incidents_keep_their_connectors_name_and_say_that_its_mail_system_is_gone(
+    store: Store, old: Tenant, clock: Any
+) -> None:
+    async def listed() -> tuple[Any, str]:
+        rows = await listings.read("incidents", store, clock.now, Policy())
+        return rows[-1]["unconfigured"], listings.render("incidents", rows[-1:], clock.now)
+
+    assert (await listed())[0] is None
+    await let_go(store, [], clock)
+    await looked_up(store, clock)
+    unconfigured, drawn = await listed()
+    assert unconfigured == "exo"
+    assert "Contoso (exo isn't configured any more)" in drawn
+    view = await store.read(lambda db: incident_view(db, 1, Policy(), clock.now, {}))
+    assert view is not None
+    assert view.connector is not None
+    assert (view.connector.name, view.unconfigured) == ("Contoso", True)
+
+
+async def test_a_connector_that_its_mail_system_lacks_is_not_said_to_be_of_one_that_is_gone(
+    store: Store, old: Tenant, clock: Any
+) -> None:
+    old.down, old.parts = False, Snapshot(connectors=[], domains=[], messages=[])
+    await reading(store, clock, old).sync("exo")
+    view = await store.read(lambda db: incident_view(db, 1, Policy(), clock.now, {}))
+    assert view is not None
+    assert view.connector is not None
+    assert (view.connector.missing_since is None, view.unconfigured) == (False, False)

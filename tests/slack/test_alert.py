@@ -11,12 +11,14 @@ import pytest
 
 from bot.core.blockkit import problems
 from bot.core.capabilities import Capability
+from bot.core.events import EventKind
 from bot.core.views import Difference, Disagreement
 from bot.slack.alert import render_alert
 from bot.slack.blocks import Message
 from bot.slack.sample import sample_alert
+from bot.slack.thread import event_line
 from knowledge.articles import articles
-from storage.records import Action, ActionState, ConnectorKind, IncidentState, QueueSummary, Severity
+from storage.records import Action, ActionState, ConnectorKind, IncidentEvent, IncidentState, QueueSummary, Severity
 from tests.slack.alert_text import shown
 
 ABOUT = articles().for_code("4.4.316")
@@ -172,6 +174,9 @@ def test_stale_flapping_and_missing_are_said(world: Any) -> None:
     assert "⚠️ stale: read 2 min ago" in said
     assert "no longer lists it" in said
     assert "🔁 flapping" in said
+    left = shown(render_alert(replace(view, unconfigured=True), ABOUT))
+    assert f"{view.connector.backend}` isn't configured any more" in left
+    assert "no longer lists it" not in left
     assert "stale: never read" in shown(render_alert(replace(view, queue_read_at=None), ABOUT))
 
 
@@ -270,6 +275,16 @@ def test_a_resolved_incident_says_why(world: Any, resolution: str | None, said: 
     assert said in shown(drawn)
     assert drawn.text.startswith("✅ Resolved #12: 4.4.316 Connection refused at Contoso inbound. ")
     assert "messages wait" not in drawn.text
+
+
+def test_an_incident_whose_mail_system_is_not_configured_any_more_says_so(world: Any) -> None:
+    incident = world.incident(IncidentState.RESOLVED, resolution="removed", resolved_at=world.now)
+    view = world.view(incident=incident, queue=QueueSummary(), unconfigured=True)
+    assert "The mail system is no longer configured" in shown(render_alert(view, ABOUT))
+    event = IncidentEvent(
+        incident_id=12, revision=2, at=world.now, kind=EventKind.RESOLVED, data={"reason": "removed"}
+    )  # fmt: skip
+    assert "Resolved: the mail system is no longer configured" in str(event_line(event, view))
 
 
 def test_the_card_of_an_undone_fix_says_who_undid_it_and_which_incident_goes_on(world: Any) -> None:

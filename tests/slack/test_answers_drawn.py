@@ -12,6 +12,7 @@ import yaml
 from bot.core.blockkit import problems
 from bot.core.mail_clock import MailClock
 from bot.core.permissions import Admins, Decision
+from bot.core.views import StaleSource
 from bot.slack import replies
 from bot.slack.blocks import Message, bounded, message, section, sections_only, text_only
 from bot.slack.explained import explain_reply, paste_reply
@@ -180,6 +181,12 @@ def test_connectors_are_listed_failing_ones_first(world: Any) -> None:
     old = world.row(queue_stale=True, queue_read_at=world.now - timedelta(hours=1))
     assert "42 waiting · ⚠️ *stale*: read 1 h ago" in shown(replies.connectors_reply([old]))
     assert "mfi import connectors" in shown(replies.connectors_reply([]))
+    unread = [StaleSource(backend="contoso", read_at=None, error="the secret has expired")]
+    for views in ([], [world.row()]):
+        said = shown(replies.connectors_reply(views, unread))
+        assert "contoso` was never read, so its connectors are unknown; the last try failed: the secret has" in said
+        assert "`mfi sync contoso` reads it, `mfi doctor` says what is wrong" in said
+        assert "No connectors" not in said
 
 
 def test_a_probe_shows_each_server_and_how_far_it_came(world: Any) -> None:
