@@ -22,7 +22,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.core.blockkit import problems as blockkit_problems
 from bot.core.finding import Finding
-from bot.settings import SETTINGS, BackendSpec, Settings, SettingsError, load
+from bot.setting_values import BackendSpec
+from bot.settings import SETTINGS, Settings, SettingsError, load
 from bot.slack.client import make_client
 from bot.slack.manifest import SCOPES
 

@@ -1,16 +1,13 @@
 """All settings, from the environment and `.env`: declared once, read once, every problem reported together.
 
-SETTINGS is the single list: `.env.example`, the README's table and the checks come from it. A problem names the
-variable and what it wants, never the value: values may be secrets.
+SETTINGS is the single list: `.env.example`, the README's table and the checks come from it; how values are read stands
+in bot/setting_values.py. A problem names the variable and what it wants, never the value: values may be secrets.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -18,8 +15,10 @@ from typing import Any
 
 from dotenv.parser import parse_stream
 
+from bot import setting_values as kinds
 from bot.core.policy import Policy
 from bot.secret import Secret
+from bot.setting_values import BackendSpec
 
 DEFAULT_API_URL = "https://slack.com/api/"
 RANGES_URL = "https://endpoints.office.com/endpoints/worldwide"
@@ -31,159 +30,6 @@ class SettingsError(Exception):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
-
-
-@dataclass(frozen=True, slots=True)
-class BackendSpec:
-    """One mail system to read: `MFI_BACKENDS=name=kind`; its own settings are `MFI_<NAME>_…` (here without prefix)."""
-
-    name: str
-    kind: str
-    options: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def interval(self) -> timedelta | None:
-        """`MFI_<NAME>_INTERVAL`: how often it is read, if not as often as the others; `load` has checked it."""
-        return _seconds(self.options["INTERVAL"]) if self.options.get("INTERVAL") else None
-
-
-# --- one reader per kind of value; each raises ValueError with what it wants ---------------------------------------
-
-
-def _seconds(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhd]?)", text.strip().lower())
-    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else 0
-    if not 0 < seconds <= 366 * 86400:
-        raise ValueError("wants seconds, or a number with s, m, h or d, such as 300 or 4h; at most 366d")
-    return timedelta(seconds=seconds)
-
-
-def _durations(text: str) -> tuple[timedelta, ...]:
-    return tuple(sorted(_seconds(part) for part in _words(text)))
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"\d{1,7}", text.strip()) or int(text) < 1:
-        raise ValueError("wants a whole number of at least 1")
-    return int(text)
-
-
-def _count_or_0(text: str) -> int:
-    if not re.fullmatch(r"\d{1,7}", text.strip()):
-        raise ValueError("wants a whole number, 0 for never")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not re.fullmatch(r"\d{1,5}", text.strip()) or not 0 < int(text) < 65536:
-        raise ValueError("wants a port from 1 to 65535")
-    return int(text)
-
-
-def _switch(text: str) -> bool:
-    if text.strip().lower() not in ("on", "off"):
-        raise ValueError("wants on or off")
-    return text.strip().lower() == "on"
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in re.split(r"[,\s]+", text.strip()) if word)
-
-
-def _admins(text: str) -> tuple[str, ...]:
-    if not all(re.fullmatch(r"[UWS][A-Z0-9]{1,30}", word) for word in _words(text)):
-        raise ValueError("wants Slack ids separated by commas: U… or W… for people, S… for user groups")
-    return _words(text)
-
-
-def _channel(text: str) -> str:
-    if not re.fullmatch(r"[CG][A-Z0-9]{1,30}", text.strip()):
-        raise ValueError("wants a channel id such as C0123456789 (channel name → View channel details → bottom)")
-    return text.strip()
-
-
-def _url(text: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text.strip()):
-        raise ValueError("wants a base URL such as https://slack.com/api/")
-    return text.strip().rstrip("/") + "/"
-
-
-def _list_address(text: str) -> str:
-    if text.strip().lower() != "off" and not re.fullmatch(r"https://[^\s/?#@]+/[^\s?#]*", text.strip()):
-        raise ValueError("wants an https address without a query, or off")
-    return "" if text.strip().lower() == "off" else text.strip()
-
-
-def _approvals(text: str) -> int:
-    if text.strip() not in ("1", "2"):
-        raise ValueError("wants 1 or 2")
-    return int(text)
-
-
-def _token(prefix: str) -> Callable[[str], Secret]:
-    def read(text: str) -> Secret:
-        if not re.fullmatch(re.escape(prefix) + r"[A-Za-z0-9-]{1,400}", text.strip()):
-            raise ValueError(f"wants a token that starts with {prefix}")
-        return Secret(text.strip())
-
-    return read
-
-
-def read_addresses(text: str) -> tuple[tuple[str, int], ...]:
-    """Name servers: ip[:port], separated by commas."""
-
-    def one(word: str) -> tuple[str, int]:
-        host, _, port = word.rpartition(":") if re.search(r"^[^:]+:\d+$|\]:\d+$", word) else (word, "", "53")
-        host = host.strip("[]")
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            raise ValueError("wants IP addresses, each with an optional :port, separated by commas") from None
-        return host, _port(port)
-
-    return tuple(one(word) for word in _words(text))
-
-
-def _host_ports(text: str) -> tuple[tuple[str, int], ...]:
-    def one(word: str) -> tuple[str, int]:
-        match = re.fullmatch(r"\[?([A-Za-z0-9._:-]+?)\]?:(\d{1,5})", word)
-        if not match:
-            raise ValueError("wants host:port, separated by commas")
-        return match[1], _port(match[2])
-
-    return tuple(one(word) for word in _words(text))
-
-
-def _networks(text: str) -> tuple[str, ...]:
-    for word in _words(text):
-        try:
-            ipaddress.ip_network(word)
-        except ValueError:
-            raise ValueError("wants networks such as 10.0.0.0/8, separated by commas") from None
-    return _words(text)
-
-
-def _file(text: str) -> Path:
-    with suppress(OSError):  # too long for a name: most likely what should be in the file, and not to be told
-        if (path := Path(text.strip())).is_file():
-            return path
-    raise ValueError("wants a file that exists and can be read")
-
-
-def _backends(text: str) -> tuple[BackendSpec, ...]:
-    pairs = [re.fullmatch(r"([a-z][a-z0-9_]{0,30})=([a-z_]+)", word) for word in _words(text)]
-    if not all(pairs) or len({p[1] for p in pairs if p}) != len(pairs):
-        raise ValueError("wants name=kind pairs separated by commas, each name once: small letters, digits, _")
-    return tuple(BackendSpec(p[1], p[2]) for p in pairs if p)
-
-
-def _level(text: str) -> str:
-    if text.strip().lower() not in ("debug", "info", "warning", "error"):
-        raise ValueError("wants debug, info, warning or error")
-    return text.strip().lower()
-
-
-# --- the list ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +48,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "SLACK_BOT_TOKEN",
         "bot_token",
-        _token("xoxb-"),
+        kinds.token("xoxb-"),
         "",
         "Bot token (xoxb-…): your app → OAuth & Permissions.",
         secret=True,
@@ -210,88 +56,100 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "SLACK_APP_TOKEN",
         "app_token",
-        _token("xapp-"),
+        kinds.token("xapp-"),
         "",
         "App-level token (xapp-…) with connections:write: your app → Basic Information.",
         secret=True,
     ),
-    Setting("SLACK_API_URL", "api_url", _url, DEFAULT_API_URL, "Base URL of the Slack API: GovSlack has its own."),
-    Setting("MFI_ALERT_CHANNEL", "alert_channel", _channel, "", "Id of the channel that gets the alerts (C…)."),
+    Setting("SLACK_API_URL", "api_url", kinds.url, DEFAULT_API_URL, "Base URL of the Slack API: GovSlack has its own."),
+    Setting("MFI_ALERT_CHANNEL", "alert_channel", kinds.channel, "", "Id of the channel that gets the alerts (C…)."),
     Setting(
         "MFI_ADMINS",
         "admins",
-        _admins,
+        kinds.admins,
         "",
         "Who may probe, acknowledge and fix: ids of people (U…) and user groups (S…). Empty: nobody.",
     ),
     Setting("MFI_DATABASE", "database", Path, "mfi.db", "The SQLite file, on a local disk."),
-    Setting("MFI_BACKENDS", "backends", _backends, "", "Mail systems to read, name=kind; their settings: MFI_<NAME>_…"),
-    Setting("MFI_ACTIONS", "actions_on", _switch, "off", "on: Fix now acts. off: it only shows what it would do."),
-    Setting("MFI_FIX_APPROVALS", "fix_approvals", _approvals, "1", "2: a second person has to approve each fix."),
-    Setting("MFI_VERIFY_AFTER", "verify_after", _seconds, "3600", "Seconds from a fix to its verification."),
+    Setting(
+        "MFI_BACKENDS", "backends", kinds.backends, "", "Mail systems to read, name=kind; their settings: MFI_<NAME>_…"
+    ),
+    Setting("MFI_ACTIONS", "actions_on", kinds.switch, "off", "on: Fix now acts. off: it only shows what it would do."),
+    Setting("MFI_FIX_APPROVALS", "fix_approvals", kinds.approvals, "1", "2: a second person has to approve each fix."),
+    Setting("MFI_VERIFY_AFTER", "verify_after", kinds.seconds, "3600", "Seconds from a fix to its verification."),
     Setting(
         "MFI_SYNC_INTERVAL",
         "sync_interval",
-        _seconds,
+        kinds.seconds,
         "60",
         "Seconds between two reads (of one system: MFI_<NAME>_INTERVAL).",
     ),
-    Setting("MFI_PROBE_INTERVAL", "probe_interval", _seconds, "300", "Seconds between two probes of a connector."),
+    Setting("MFI_PROBE_INTERVAL", "probe_interval", kinds.seconds, "300", "Seconds between two probes of a connector."),
     Setting(
         "MFI_PROBE_INTERVAL_FAILING",
         "probe_interval_failing",
-        _seconds,
+        kinds.seconds,
         "60",
         "Seconds between two probes while it fails.",
     ),
-    Setting("MFI_PROBE_TIMEOUT", "probe_timeout", _seconds, "30", "Seconds that one whole probe may take."),
+    Setting("MFI_PROBE_TIMEOUT", "probe_timeout", kinds.seconds, "30", "Seconds that one whole probe may take."),
     Setting(
         "MFI_PROBE_ALLOW",
         "probe_allow",
-        _networks,
+        kinds.networks,
         "",
         "Loopback, link-local, multicast or metadata networks that stored connectors may name all the same.",
     ),
-    Setting("MFI_SMTP_PORT", "smtp_port", _port, "25", "Port of smart hosts; a connector's own port wins."),
+    Setting("MFI_SMTP_PORT", "smtp_port", kinds.port, "25", "Port of smart hosts; a connector's own port wins."),
     Setting(
-        "MFI_NAMESERVERS", "nameservers", read_addresses, "", "Name servers to ask, ip[:port]; empty: the system's."
+        "MFI_NAMESERVERS",
+        "nameservers",
+        kinds.read_addresses,
+        "",
+        "Name servers to ask, ip[:port]; empty: the system's.",
     ),
-    Setting("MFI_CA_FILE", "ca_file", _file, "", "PEM file of private authorities to trust besides the system's."),
+    Setting("MFI_CA_FILE", "ca_file", kinds.file, "", "PEM file of private authorities to trust besides the system's."),
     Setting(
         "MFI_CRL_FILE",
         "crl_file",
-        _file,
+        kinds.file,
         "",
         "File of revocation lists (CRLs); a certificate listed there counts as revoked.",
     ),
     Setting(
         "MFI_EGRESS_CHECK",
         "egress_check",
-        _host_ports,
+        kinds.host_ports,
         "",
         "host:port list that always answers; when none does, the monitor is blind and blames no target.",
     ),
-    Setting("MFI_OPEN_AFTER", "open_after", _count, "2", "Failed probes in a row that open an incident."),
-    Setting("MFI_RESOLVE_AFTER", "resolve_after", _count, "2", "Good probes in a row that resolve one."),
-    Setting("MFI_QUEUE_SETTLE", "queue_settle", _seconds, "15m", "Mail that waits for less is in flight, not stuck."),
+    Setting("MFI_OPEN_AFTER", "open_after", kinds.count, "2", "Failed probes in a row that open an incident."),
+    Setting("MFI_RESOLVE_AFTER", "resolve_after", kinds.count, "2", "Good probes in a row that resolve one."),
+    Setting(
+        "MFI_QUEUE_SETTLE", "queue_settle", kinds.seconds, "15m", "Mail that waits for less is in flight, not stuck."
+    ),
     Setting(
         "MFI_UNASSIGNED_COUNT",
         "unassigned_count",
-        _count_or_0,
+        kinds.count_or_0,
         "100",
         "So many stuck messages that belong to no connector open an alert; 0: never.",
     ),
-    Setting("MFI_CRITICAL_AGE", "critical_age", _seconds, "4h", "Critical when the oldest message waits this long."),
-    Setting("MFI_CRITICAL_COUNT", "critical_count", _count, "200", "Critical when so many messages wait."),
-    Setting("MFI_ESCALATE_AT", "escalate_at", _durations, "4h,12h,20h", "Ages of the oldest message that escalate."),
+    Setting(
+        "MFI_CRITICAL_AGE", "critical_age", kinds.seconds, "4h", "Critical when the oldest message waits this long."
+    ),
+    Setting("MFI_CRITICAL_COUNT", "critical_count", kinds.count, "200", "Critical when so many messages wait."),
+    Setting(
+        "MFI_ESCALATE_AT", "escalate_at", kinds.durations, "4h,12h,20h", "Ages of the oldest message that escalate."
+    ),
     Setting(
         "MFI_ADDRESS_RANGES",
         "address_ranges",
-        _list_address,
+        kinds.list_address,
         RANGES_URL,
         "Microsoft 365's addresses; clouds other than the global one need their own list named here. Or off.",
     ),
-    Setting("MFI_LOG_LEVEL", "log_level", _level, "info", "debug, info, warning or error."),
+    Setting("MFI_LOG_LEVEL", "log_level", kinds.level, "info", "debug, info, warning or error."),
 )
 
 

@@ -186,7 +186,7 @@ def _usable(make: Callable[[], Prober]) -> Prober:
 
 def parse_nameserver(text: str) -> tuple[tuple[str, int], ...]:
     """One `--nameserver` value, in the same form as MFI_NAMESERVERS."""
-    from bot.settings import read_addresses
+    from bot.setting_values import read_addresses
 
     try:
         return read_addresses(text)
