@@ -126,8 +126,10 @@ async def test_one_that_comes_back_is_taken_up_again(store: Store, old: Tenant, 
 
 
 async def test_incidents_keep_their_connectors_name_and_say_that_its_mail_system_is_gone(
-    store: Store, old: Tenant, clock: Any
+    store: Store, old: Tenant, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+
     async def listed() -> tuple[Any, str]:
         rows = await listings.read("incidents", store, clock.now, Policy())
         return rows[-1]["unconfigured"], listings.render("incidents", rows[-1:], clock.now)

@@ -89,7 +89,8 @@ def test_the_recipients_own_error_wins_over_the_messages_and_the_queues() -> Non
         ("451 4.4.0 DNS query failed. The error was: DNS query failed with error ErrorRetry", "4.4.312"),
         (LED, "4.4.316"),
         ("[{LRT=};{LED=450 4.7.320 Certificate validation failed};{FQDN=};{IP=}]", "4.7.320"),
-        ("A matching connector cannot be found to route the external recipient", None),
+        ("A matching connector cannot be found to route the external recipient", "4.4.4"),
+        ("Something that nobody has seen yet", None),
     ],
 )
 def test_last_errors_become_codes(error: str, code: str | None) -> None:
