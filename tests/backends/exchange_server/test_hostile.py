@@ -20,7 +20,7 @@ from bot.backends.exchange_server.settings_facts import Ownership, read_settings
 from bot.backends.exchange_server.signing import BadSignature, sealed, unsealed
 from bot.backends.ports import OutcomeUnknown, Refused, Unreachable
 from tests.backends.exchange_server.conftest import now
-from tests.backends.exchange_server.test_reading import CONNECTOR, DOMAIN, MESSAGE, QUEUE
+from tests.backends.exchange_server.test_rows import CONNECTOR, DOMAIN, MESSAGE, QUEUE
 
 NAME = "mfi-snapshot-20261124T041500000Z.json"
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
